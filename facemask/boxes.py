@@ -1,0 +1,71 @@
+"""Bounding boxes: the formats networks speak and the overlap of two boxes.
+
+Formats have the names of keras.utils.bounding_boxes: `xyxy` is the two corners, `center_xywh` the
+centre, width and height, both in pixels of the network's input; with `rel_` before them, divided by
+the input's sides.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+UNION_FLOOR = 1e-8
+
+
+def convert(boxes: Any, source: str, target: str, size: int) -> Any:  # noqa: ANN401
+    """Convert boxes (N, 4) between formats for a square input of `size` pixels."""
+    return keras.utils.bounding_boxes.convert_format(
+        boxes, source=source, target=target, height=size, width=size, dtype="float32"
+    )
+
+
+def crop_targets(corners: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """Divide boxes inside crops by their crops' sides.
+
+    Args:
+        corners: (N, 4) x0, y0, x1, y1, half-open pixels of the crop.
+        width, height: (N,) px of the crops.
+
+    Returns:
+        float32 (N, 4) in `rel_xyxy`.
+    """
+    return (corners / np.stack([width, height, width, height], axis=1)).astype(np.float32)
+
+
+def iou(true: Any, predicted: Any, box_format: str = "rel_xyxy") -> Any:  # noqa: ANN401
+    """Intersection over union of each pair of boxes; the union is floored at 1e-8.
+
+    Args:
+        true, predicted: (N, 4), row i of one against row i of the other.
+        box_format: xyxy or center_xywh, with or without rel_: the ratio is the same in both units.
+
+    Returns:
+        (N,) in [0, 1]; a box of negative width or height overlaps nothing.
+    """
+    true, predicted = corners(true, box_format), corners(predicted, box_format)
+    low = ops.maximum(true[:, :2], predicted[:, :2])
+    high = ops.minimum(true[:, 2:], predicted[:, 2:])
+    intersection = ops.prod(ops.maximum(high - low, 0.0), axis=1)
+    union = area(true) + area(predicted) - intersection
+    return intersection / ops.maximum(union, UNION_FLOOR)
+
+
+def corners(boxes: Any, box_format: str) -> Any:  # noqa: ANN401
+    """Return boxes (N, 4) as corners in the unit they are in."""
+    return keras.utils.bounding_boxes.convert_format(
+        boxes, source=box_format.removeprefix("rel_"), target="xyxy"
+    )
+
+
+def area(boxes: Any) -> Any:  # noqa: ANN401
+    """Area of boxes (N, 4) given as corners; nothing for a box of negative width or height."""
+    return ops.prod(ops.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), axis=1)
+
+
+class MeanIoU(keras.metrics.MeanMetricWrapper):
+    """Keras metric: the mean over samples of `iou`, for boxes in one format."""
+
+    def __init__(self, box_format: str, name: str = "iou", dtype: str | None = None) -> None:
+        super().__init__(iou, name=name, dtype=dtype, box_format=box_format)

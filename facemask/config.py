@@ -1,0 +1,244 @@
+"""What params.yaml may say: every key, its type and its range, checked before any work starts."""
+
+import difflib
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from facemask.errors import InputError
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+ClassName = Literal["with_mask", "without_mask"]
+
+
+class Section(BaseModel):
+    """A mapping of params.yaml: unknown keys are errors and values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dataset(Section):
+    """Where photographs come from, what their classes mean, and whose weights backbones carry."""
+
+    source: str = Field(min_length=1)
+    classes: dict[str, ClassName | None] = Field(min_length=1)
+    weights: str = Field(min_length=1)
+    study: bool
+    remarks: dict[str, str]
+
+
+class Crop(Section):
+    """How the rectangle of each face is found and which rectangles are kept."""
+
+    metric: Literal["manhattan", "euclidean", "chebyshev"]
+    modulus: int = Field(ge=1)
+    remainder: int = Field(ge=0)
+    min_area: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _remainder_below_modulus(self) -> "Crop":
+        if self.remainder >= self.modulus:
+            raise ValueError(
+                f"remainder {self.remainder} is never reached modulo {self.modulus}: "
+                f"give one of 0..{self.modulus - 1}"
+            )
+        return self
+
+
+class Balance(Section):
+    """Whether the minority class is doubled by horizontal flips."""
+
+    enabled: bool
+
+
+class Split(Section):
+    """Which samples train, choose the best epoch, and test."""
+
+    protocol: Literal["report", "grouped"]
+    suffix: str = Field(pattern=r"^[A-Za-z0-9_-]*$")
+    test: float = Field(gt=0, lt=1)
+    val: float = Field(gt=0, lt=1)
+    seed: int = Field(ge=0)
+
+
+class Pack(Section):
+    """Side lengths, in pixels, of the square inputs that crops are stretched to."""
+
+    sizes: tuple[Annotated[int, Field(ge=8, le=1024)], ...] = Field(min_length=1)
+
+
+class Backbone(Section):
+    """A frozen network of keras.applications and the size of its input."""
+
+    application: str
+    input_size: int = Field(ge=32)
+
+
+class Network(Section):
+    """The layers between the input and the two heads."""
+
+    filters: tuple[Annotated[int, Field(ge=1)], ...]
+    pools: int = Field(ge=0)
+    dense: tuple[Annotated[int, Field(ge=1)], ...]
+    label_dense: tuple[Annotated[int, Field(ge=1)], ...]
+
+    @model_validator(mode="after")
+    def _a_pool_follows_a_convolution(self) -> "Network":
+        if self.pools > len(self.filters):
+            raise ValueError(
+                f"pools is {self.pools}, but a pool follows a convolution and filters has "
+                f"{len(self.filters)}: give at most that"
+            )
+        return self
+
+
+class Dropout(Section):
+    """Dropout rates: after each dense layer, once before both heads, and before each head."""
+
+    dense: Fraction
+    shared: Fraction
+    label: Fraction
+    box: Fraction
+
+
+class BoxLoss(Section):
+    """The loss of the box head; the threshold counts for smooth_l1 and huber."""
+
+    name: Literal["mse", "smooth_l1", "huber"]
+    threshold: float = Field(default=1.0, gt=0)
+
+
+class Losses(Section):
+    """The losses of the two heads; the label loss decides its head's neurons (2 or 1)."""
+
+    label: Literal["categorical_crossentropy", "binary_crossentropy"]
+    box: BoxLoss
+
+
+class LossWeights(Section):
+    """Weights of the two losses in their sum."""
+
+    label: float = Field(ge=0)
+    box: float = Field(ge=0)
+
+
+class Optimizer(Section):
+    """An optimizer of Keras by its lower-case name."""
+
+    name: Literal["rmsprop", "adam", "sgd"]
+    learning_rate: float = Field(gt=0)
+
+
+class Constant(Section):
+    """The learning rate stays as it is."""
+
+    name: Literal["constant"]
+
+
+class Plateau(Section):
+    """ReduceLROnPlateau on the validation loss."""
+
+    name: Literal["plateau"]
+    patience: int = Field(ge=0)
+    factor: float = Field(gt=0, lt=1)
+
+
+class Experiment(Section):
+    """One network and how it is trained."""
+
+    inputs: str = Field(pattern=r"^(crops/\d+|features/\w+)$")
+    network: Network
+    dropout: Dropout
+    box_format: Literal["rel_center_xywh", "center_xywh", "rel_xyxy", "xyxy"]
+    losses: Losses
+    loss_weights: LossWeights
+    optimizer: Optimizer
+    schedule: Annotated[Constant | Plateau, Field(discriminator="name")]
+    early_stopping: int = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+
+    @property
+    def backbone(self) -> str | None:
+        """Name of the backbone whose features are the input; None for a network on pixels."""
+        kind, _, name = self.inputs.partition("/")
+        return name if kind == "features" else None
+
+    @model_validator(mode="after")
+    def _layers_fit_the_input(self) -> "Experiment":
+        if self.backbone is None and not self.network.filters:
+            raise ValueError("a network on crops needs convolutions: network.filters is empty")
+        if self.backbone is not None and self.network.filters:
+            raise ValueError("a head on features has no convolutions: set network.filters to []")
+        return self
+
+
+class Config(Section):
+    """The whole of params.yaml."""
+
+    dataset: str
+    seed: int = Field(ge=0)
+    crop: Crop
+    balance: Balance
+    split: Split
+    pack: Pack
+    datasets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Dataset]
+    backbones: dict[Annotated[str, Field(pattern=r"^\w+$")], Backbone]
+    experiments: dict[Annotated[str, Field(pattern=r"^\w+$")], Experiment] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "Config":
+        _known(self.dataset, self.datasets, "dataset", "datasets")
+        for name, backbone in self.backbones.items():
+            if backbone.input_size not in self.pack.sizes:
+                raise ValueError(
+                    f"backbones.{name}.input_size is {backbone.input_size}, which pack.sizes "
+                    f"{list(self.pack.sizes)} does not hold: add it there"
+                )
+        inputs = [f"crops/{size}" for size in self.pack.sizes]
+        inputs += [f"features/{name}" for name in self.backbones]
+        for name, experiment in self.experiments.items():
+            _known(experiment.inputs, inputs, f"experiments.{name}.inputs", "pack or backbones")
+        return self
+
+
+def parse(raw: Any) -> Config:  # noqa: ANN401 - whatever a YAML file may hold
+    """Check the contents of a parameter file and return them as frozen models.
+
+    Raises:
+        InputError: names every wrong key with its value, and what is allowed there.
+    """
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        problems = [_explain(problem) for problem in error.errors()]
+        raise InputError("params.yaml is not valid:\n" + "\n".join(problems)) from None
+
+
+def _known(value: str, allowed: Collection[str], key: str, where: str) -> None:
+    if value not in allowed:
+        raise ValueError(
+            f"{key} is {value!r}, which is not in {where}; allowed: {', '.join(sorted(allowed))}"
+            + _nearest(value, allowed)
+        )
+
+
+def _nearest(word: str, words: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, words, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _explain(problem: Any) -> str:  # noqa: ANN401
+    """One line for one pydantic error: the key as -S would write it, the value, the remedy."""
+    path = [part for part in problem["loc"] if part not in ("constant", "plateau", "[key]")]
+    key = ".".join(map(str, path))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        known = {name for section in Section.__subclasses__() for name in section.model_fields}
+        return f"  {key}: unknown key; remove it{_nearest(str(path[-1]), known)}"
+    if problem["type"] == "missing":
+        return f"  {key}: missing; add it"
+    if not key or problem["type"] == "value_error":
+        return f"  {key}: {message}" if key else f"  {message}"
+    return f"  {key}: {message}, but it is {problem['input']!r}"

@@ -1,0 +1,129 @@
+"""Bring photographs and annotations into one folder; the user's own files are only read."""
+
+import os
+import shutil
+import stat
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from facemask import sample
+from facemask.errors import InputError
+
+Item = TypeVar("Item")
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+
+
+def fetch(source: str, folder: Path) -> None:
+    """Write `folder/images/*` and `folder/annotations/*.xml` from a source.
+
+    Args:
+        source: `drawn:N` (N photographs drawn by the project), `kaggle:OWNER/NAME` (downloaded with
+            kagglehub), or the path of a folder or zip that holds images and Pascal-VOC XML files,
+            in any layout of folders.
+        folder: where to; made anew.
+
+    Raises:
+        InputError: the source does not exist, cannot be read, or holds no annotated photographs.
+    """
+    kind, _, rest = source.partition(":")
+    if kind == "drawn":
+        sample.draw_dataset(folder, _count(rest, source))
+    elif kind == "kaggle":
+        _copy_folder(_download(rest), folder)
+    elif zipfile.is_zipfile(source):
+        _unpack(Path(source), folder)
+    else:
+        _copy_folder(Path(source), folder)
+
+
+def photograph_paths(folder: Path) -> list[Path]:
+    """Return the photographs of a fetched dataset, sorted by name."""
+    return sorted((folder / "images").iterdir())
+
+
+def _count(text: str, source: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"source {source!r}: give a number of photographs, as in drawn:64")
+    return int(text)
+
+
+def _download(handle: str) -> Path:
+    # Imported here: the only code that may use the network, and only when a source asks for it.
+    import kagglehub
+
+    try:
+        return Path(kagglehub.dataset_download(handle))
+    except Exception as error:
+        raise InputError(
+            f"kaggle:{handle} could not be downloaded ({type(error).__name__}: {error}). Download "
+            f"the zip from https://www.kaggle.com/datasets/{handle} and give its path as the "
+            "dataset's source: -S datasets.<name>.source=PATH"
+        ) from error
+
+
+def _copy_folder(source: Path, folder: Path) -> None:
+    if not source.is_dir():
+        raise InputError(
+            f"source {str(source)!r} is neither a folder nor a zip file: give the path of one in "
+            "datasets.<name>.source, or drawn:N, or kaggle:OWNER/NAME"
+        )
+    paths = [Path(root, name) for root, _, names in os.walk(source) for name in names]
+    targets = _targets({path: path.relative_to(source).as_posix() for path in paths}, source)
+    for path, target in _with_progress(targets, folder):
+        shutil.copyfile(path, target)
+
+
+def _unpack(source: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = {info: info.filename for info in archive.infolist() if _is_file(info)}
+            for info, target in _with_progress(_targets(members, source), folder):
+                with archive.open(info) as packed, target.open("wb") as file:
+                    shutil.copyfileobj(packed, file)
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise InputError(f"{source}: cannot be unpacked ({error}); fetch the zip again") from error
+
+
+def _is_file(info: zipfile.ZipInfo) -> bool:
+    return not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
+
+
+def _targets(names: dict[Item, str], source: Path) -> list[tuple[Item, str]]:
+    """Choose the files to take and where each goes: only the last part of a name is ever used."""
+    taken: dict[str, str] = {}
+    targets = []
+    for item, name in sorted(names.items(), key=lambda pair: pair[1]):
+        file = PurePosixPath(name)
+        kind = _kind(file)
+        if kind is None or "__MACOSX" in file.parts:
+            continue
+        target = f"{kind}/{file.name}"
+        if target in taken:
+            raise InputError(
+                f"{source}: {taken[target]} and {name} have the same file name; "
+                "rename one of them, or give the folder that holds just one"
+            )
+        taken[target] = name
+        targets.append((item, target))
+    for kind in ("images", "annotations"):
+        if not any(target.startswith(kind) for target in taken):
+            raise InputError(f"{source}: no {kind} found (photographs and Pascal-VOC XML wanted)")
+    return targets
+
+
+def _kind(file: PurePosixPath) -> str | None:
+    if file.suffix.lower() in IMAGE_SUFFIXES:
+        return "images"
+    return "annotations" if file.suffix.lower() == ".xml" else None
+
+
+def _with_progress(targets: list[tuple[Item, str]], folder: Path) -> Iterator[tuple[Item, Path]]:
+    for kind in ("images", "annotations"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for item, target in tqdm(targets, desc="fetch", unit="file"):
+        yield item, folder / target

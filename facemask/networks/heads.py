@@ -1,0 +1,54 @@
+"""The trained part of every experiment: convolutions or features, dense layers, two heads."""
+
+import keras
+from keras import layers
+
+from facemask.config import Experiment
+
+
+def build(experiment: Experiment, input_shape: tuple[int, ...]) -> keras.Model:
+    """Build the network of one experiment.
+
+    Args:
+        experiment: its layers, dropout rates, losses and box format.
+        input_shape: (s, s, 3) for crops, raw values 0-255; (d,) for pooled features.
+
+    Returns:
+        An untrained model with the outputs label (N, 1) sigmoid or (N, 2) softmax, and box (N, 4)
+        in the experiment's box format.
+    """
+    network, dropout = experiment.network, experiment.dropout
+    inputs = keras.Input(input_shape, name="inputs")
+    x = _convolve(inputs, network.filters, network.pools) if network.filters else inputs
+    for units in network.dense:
+        x = _drop(layers.Dense(units, activation="relu")(x), dropout.dense)
+    x = _drop(x, dropout.shared)
+    outputs = {"label": _label_head(x, experiment), "box": _box_head(x, experiment)}
+    return keras.Model(inputs, outputs)
+
+
+def _convolve(x: keras.KerasTensor, filters: tuple[int, ...], pools: int) -> keras.KerasTensor:
+    for number, count in enumerate(filters):
+        x = layers.Conv2D(count, 3, activation="relu")(x)
+        if number < pools:
+            x = layers.MaxPooling2D()(x)
+    return layers.Flatten()(x)
+
+
+def _label_head(x: keras.KerasTensor, experiment: Experiment) -> keras.KerasTensor:
+    x = _drop(x, experiment.dropout.label)
+    for units in experiment.network.label_dense:
+        x = layers.Dense(units, activation="relu")(x)
+    if experiment.losses.label == "categorical_crossentropy":
+        return layers.Dense(2, activation="softmax", name="label")(x)
+    return layers.Dense(1, activation="sigmoid", name="label")(x)
+
+
+def _box_head(x: keras.KerasTensor, experiment: Experiment) -> keras.KerasTensor:
+    activation = "sigmoid" if experiment.box_format.startswith("rel_") else "linear"
+    x = _drop(x, experiment.dropout.box)
+    return layers.Dense(4, activation=activation, name="box")(x)
+
+
+def _drop(x: keras.KerasTensor, rate: float) -> keras.KerasTensor:
+    return layers.Dropout(rate)(x) if rate else x

@@ -1,0 +1,104 @@
+"""Frozen backbones of keras.applications, run once for all their heads."""
+
+import hashlib
+import inspect
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from facemask.config import Backbone
+from facemask.errors import InputError
+
+RANDOM_SEED = 0
+
+
+def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
+    """Build a frozen backbone from pixels to pooled features.
+
+    Args:
+        backbone: a class of keras.applications and the size s of its input.
+        weights: `imagenet` (Keras downloads them), `random` (seeded), or a folder that holds
+            one .h5 file named after the application, as in mobilenet_v2.weights.h5.
+
+    Returns:
+        The model, (N, s, s, 3) raw values 0-255 to (N, d), with the application's own
+        preprocessing inside; and what was loaded: imagenet, random, or the file's path.
+
+    Raises:
+        InputError: no such application, or its weights are missing or do not fit.
+    """
+    application = getattr(keras.applications, backbone.application, None)
+    if not inspect.isfunction(application):
+        raise InputError(
+            f"backbones: keras.applications has no network {backbone.application!r}; "
+            "give a name as it stands there, such as MobileNetV2"
+        )
+    # The file of an application is the module that also holds its preprocessing.
+    module = inspect.getmodule(application)
+    shape = (backbone.input_size, backbone.input_size, 3)
+    loaded = weights
+    if weights not in ("imagenet", "random"):
+        loaded = str(_weights_file(Path(weights), module.__name__.rsplit(".", 1)[-1]))
+    keras.utils.set_random_seed(RANDOM_SEED)
+    try:
+        network = application(
+            include_top=False, weights=None if weights == "random" else loaded, input_shape=shape
+        )
+    except Exception as error:
+        raise InputError(
+            f"{backbone.application} could not take the weights {loaded}: {error}"
+        ) from error
+    inputs = keras.Input(shape, name="inputs")
+    # The identity gives preprocessing a tensor of its own: some of it works in place.
+    features = network(module.preprocess_input(layers.Identity()(inputs)))
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D(name="features")(features))
+    if weights == "random":
+        _settle_normalisation(model)
+    model.trainable = False
+    return model, loaded
+
+
+def assemble(backbone: keras.Model, head: keras.Model) -> keras.Model:
+    """Put a head trained on features back onto its backbone: pixels 0-255 to label and box."""
+    return keras.Model(backbone.input, head(backbone.output))
+
+
+def weights_digest(model: keras.Model, loaded: str) -> str:
+    """Return the sha256 of the user's weights file, or of the arrays where there is none."""
+    if loaded not in ("imagenet", "random"):
+        return hashlib.sha256(Path(loaded).read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _weights_file(folder: Path, name: str) -> Path:
+    found = sorted(folder.glob(f"{name}*.h5"))
+    if len(found) != 1:
+        holds = ", ".join(path.name for path in found) or "none"
+        raise InputError(
+            f"weights folder {folder}: one file {name}*.h5 is wanted, found {holds}; "
+            "put it there, or set datasets.<name>.weights to imagenet or random"
+        )
+    return found[0]
+
+
+def _settle_normalisation(model: keras.Model) -> None:
+    """Measure the batch-normalisation statistics of a randomly initialised network on noise.
+
+    Without it the signal of a deep random network fades to a constant before the last layer.
+    """
+    cells = np.random.default_rng(RANDOM_SEED).integers(0, 256, (16, 16, 16, 3), dtype=np.uint8)
+    noise = keras.ops.image.resize(cells.astype("float32"), model.input_shape[1:3])
+    norms = [
+        layer for layer in model._flatten_layers() if isinstance(layer, layers.BatchNormalization)
+    ]
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = 0.0
+    model(noise, training=True)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum

@@ -1,0 +1,109 @@
+"""Say which samples train, which choose the best epoch, and which test."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+from facemask.errors import InputError
+
+
+def report_protocol(samples: pd.DataFrame, test: float, val: float, seed: int) -> pd.DataFrame:
+    """Split as the study does: shuffle all samples, flipped ones too, and cut.
+
+    Flips and other faces of one photograph fall on different sides: its figures flatter.
+
+    Args:
+        samples: the table of `balance.add_flips`.
+        test: share of all samples; the first floor(test · n) of the shuffled ones.
+        val: share of the remaining ones; they are the last.
+
+    Returns:
+        `samples` with a column split: train, val or test.
+    """
+    order = np.random.default_rng(seed).permutation(len(samples))
+    tested = int(test * len(samples))
+    trained = int((1 - val) * (len(samples) - tested))
+    split = np.full(len(samples), "val", dtype=object)
+    split[order[:tested]] = "test"
+    split[order[tested : tested + trained]] = "train"
+    return _checked(samples.assign(split=split))
+
+
+def grouped_protocol(
+    samples: pd.DataFrame, groups: pd.Series, test: float, val: float, seed: int
+) -> pd.DataFrame:
+    """Split so that no photograph, near-duplicate or flipped copy is on two sides.
+
+    Args:
+        samples: the table of `balance.add_flips`.
+        groups: the group of each photograph, indexed by image name.
+        test: share of all samples, taken as one of round(1 / test) folds stratified by class.
+        val: share of the remaining ones, likewise.
+
+    Returns:
+        `samples` with a column split: train, val, test, or unused for flips outside training.
+
+    Raises:
+        InputError: fewer groups of photographs than folds.
+    """
+    group = samples["image"].map(groups)
+    split = np.full(len(samples), "train", dtype=object)
+    # Flips follow their crops, so that they weigh nothing in the stratification.
+    crops = samples.index[samples["flip"] == 0]
+    tested = _one_fold(crops, samples["label"], group, test, seed)
+    rest = crops.difference(crops[tested])
+    validated = _one_fold(rest, samples["label"], group, val, seed)
+    split[group.isin(group[crops[tested]])] = "test"
+    split[group.isin(group[rest[validated]])] = "val"
+    split[(samples["flip"] == 1) & (split != "train")] = "unused"
+    return _checked(samples.assign(split=split))
+
+
+def leaking(splits: pd.DataFrame, groups: pd.Series) -> int:
+    """Count test samples whose photograph, or a near-duplicate of it, also trains or validates."""
+    group = splits["image"].map(groups)
+    tested = splits["split"] == "test"
+    seen = group[splits["split"].isin(["train", "val"])]
+    return int(group[tested].isin(seen).sum())
+
+
+def summary(splits: pd.DataFrame, photographs: pd.DataFrame, faces: int) -> dict[str, Any]:
+    """Return the counts of data.json: photographs, faces, crops by class, samples by split."""
+    crops = splits[splits["flip"] == 0]
+    sizes = splits["split"].value_counts()
+    return {
+        "images": len(photographs),
+        "faces": faces,
+        "crops": len(crops),
+        "crops_with_mask": int((crops["label"] == 1).sum()),
+        "crops_without_mask": int((crops["label"] == 0).sum()),
+        "samples": len(splits),
+        **{name: int(sizes.get(name, 0)) for name in ("train", "val", "test")},
+        "leaking_test_samples": leaking(splits, photographs.set_index("image")["group"]),
+    }
+
+
+def _one_fold(
+    rows: pd.Index, labels: pd.Series, group: pd.Series, share: float, seed: int
+) -> np.ndarray:
+    """Return the positions in `rows` of one stratified fold of about `share` of them."""
+    folds = max(2, round(1 / share))
+    if group[rows].nunique() < folds:
+        raise InputError(
+            f"split: {group[rows].nunique()} groups of photographs do not make {folds} folds; "
+            "raise split.test or split.val, lower crop.min_area, or add photographs"
+        )
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    return next(splitter.split(rows, labels[rows], group[rows]))[1]
+
+
+def _checked(splits: pd.DataFrame) -> pd.DataFrame:
+    for name in ("train", "val", "test"):
+        if not (splits["split"] == name).any():
+            raise InputError(
+                f"split: no sample is left for {name} out of {len(splits)}; change split.test or "
+                "split.val, lower crop.min_area, or add photographs"
+            )
+    return splits

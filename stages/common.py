@@ -1,0 +1,66 @@
+"""What all stages share: the parameters, where files lie, and how a wrong input is told."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from facemask import config
+from facemask.errors import InputError
+
+
+class Run:
+    """The parameters of this run and its folders, relative to the repository's root."""
+
+    def __init__(self) -> None:
+        with Path("params.yaml").open(encoding="utf-8") as file:
+            try:
+                self.params = config.parse(yaml.safe_load(file))
+            except yaml.YAMLError as error:
+                raise InputError(f"params.yaml is not YAML: {error}") from None
+        name = self.params.dataset
+        named = name + self.params.split.suffix
+        self.dataset = self.params.datasets[name]
+        self.data = Path("data", name)
+        self.raw = self.data / "raw"
+        self.splits = self.data / f"splits{self.params.split.suffix}.csv"
+        self.models = Path("models", named)
+        self.metrics = Path("metrics", named)
+        # What comes before the split is the same for both protocols and has no suffix.
+        self.validation = Path("metrics", name, "validation.json")
+        self.backbones = Path("metrics", name, "backbones")
+        self.docs = Path("docs", "results", named)
+
+    def input_size(self, inputs: str) -> int:
+        """Return the side in px of what `crops/SIZE` or `features/BACKBONE` was made from."""
+        kind, _, name = inputs.partition("/")
+        return int(name) if kind == "crops" else self.params.backbones[name].input_size
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table without its index, making the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False)
+
+
+def write_json(value: dict[str, Any], path: Path) -> None:
+    """Write a mapping as readable JSON, making the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the contents of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def run_stage(stage: Callable[..., None]) -> None:
+    """Run a stage with the command line's arguments; a wrong input ends in one message, exit 1."""
+    try:
+        stage(Run(), *sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"\nThe {stage.__name__} stage stopped: {error}\n")

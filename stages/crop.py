@@ -1,0 +1,17 @@
+"""Find the rectangle of each face: geometry only."""
+
+import pandas as pd
+
+from facemask import partition
+from stages.common import Run, run_stage, write_csv
+
+
+def crop(run: Run) -> None:
+    """Write crops.csv."""
+    faces = pd.read_csv(run.data / "annotations.csv")
+    crops = partition.crop_table(faces, **run.params.crop.model_dump())
+    write_csv(crops, run.data / "crops.csv")
+
+
+if __name__ == "__main__":
+    run_stage(crop)

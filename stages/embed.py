@@ -1,0 +1,32 @@
+"""Run a frozen backbone once over all samples."""
+
+from pathlib import Path
+
+import numpy as np
+
+from facemask import networks
+from facemask.pixels import in_batches
+from stages.common import Run, run_stage, write_json
+
+
+def embed(run: Run, name: str) -> None:
+    """Write features/<backbone>/inputs.npy and what the backbone's weights are."""
+    backbone = run.params.backbones[name]
+    model, loaded = networks.build_backbone(backbone, run.dataset.weights)
+    crops = np.load(run.data / f"crops/{backbone.input_size}/inputs.npy", mmap_mode="r")
+    features = [model.predict_on_batch(batch) for batch in in_batches(crops, f"embed {name}")]
+    folder = run.data / "features" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "inputs.npy", np.concatenate(features))
+    about = {
+        "weights": Path(loaded).name,
+        "sha256": networks.weights_digest(model, loaded),
+        "params": model.count_params(),
+        "input_size": backbone.input_size,
+    }
+    write_json(about, folder / "backbone.json")
+    write_json(about, run.backbones / f"{name}.json")
+
+
+if __name__ == "__main__":
+    run_stage(embed)

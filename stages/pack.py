@@ -1,0 +1,18 @@
+"""Cut, stretch and flip the pixels of all samples: one array an input size."""
+
+import pandas as pd
+
+from facemask import pixels
+from stages.common import Run, run_stage
+
+
+def pack(run: Run) -> None:
+    """Write crops/<size>/inputs.npy."""
+    outputs = {size: run.data / f"crops/{size}/inputs.npy" for size in run.params.pack.sizes}
+    for path in outputs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    pixels.pack(pd.read_csv(run.data / "samples.csv"), run.raw / "images", outputs)
+
+
+if __name__ == "__main__":
+    run_stage(pack)

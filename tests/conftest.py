@@ -1,0 +1,52 @@
+"""What several tests start from: drawn scenes and a tiny annotated dataset."""
+
+import cv2
+import numpy as np
+import pytest
+
+FILE = (
+    "<annotation><filename>{name}</filename>"
+    "<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+    "{objects}</annotation>"
+)
+OBJECT = (
+    "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax>"
+    "</bndbox></object>"
+)
+
+
+@pytest.fixture(scope="session")
+def draw_scene():
+    """A function (seed, width, height) → uint8 RGB photograph of soft blots; no two seeds alike."""
+
+    def draw(seed, width=96, height=64):
+        blots = np.random.default_rng(seed).integers(0, 256, (9, 11, 3), np.uint8)
+        return cv2.resize(blots, (width, height), interpolation=cv2.INTER_CUBIC)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def voc_text():
+    """A function (name, width, height, objects) → Pascal-VOC XML; an object is (class, *box)."""
+
+    def text(name, width, height, objects):
+        items = "".join(OBJECT.format(*item) for item in objects)
+        return FILE.format(name=name, width=width, height=height, objects=items)
+
+    return text
+
+
+@pytest.fixture
+def voc(tmp_path, draw_scene, voc_text):
+    """A folder with images/ and annotations/ of three photographs of 96 x 64 px, two faces each."""
+    folder = tmp_path / "own"
+    for kind in ("images", "annotations"):
+        (folder / kind).mkdir(parents=True)
+    for seed, name in enumerate(("a", "b", "c")):
+        image = draw_scene(seed)
+        cv2.imwrite(str(folder / "images" / f"{name}.png"), image[..., ::-1])
+        objects = [("with_mask", 10 + seed, 8, 30, 31), ("without_mask", 60, 20, 85, 50 + seed)]
+        xml = voc_text(f"{name}.png", 96, 64, objects)
+        (folder / "annotations" / f"{name}.xml").write_text(xml)
+    return folder

@@ -1,0 +1,142 @@
+"""Boxes: against Keras' own IoU, against counted pixels, and against their definitions."""
+
+import keras
+import numpy as np
+import pytest
+
+from facemask import boxes
+
+FORMATS = ["xyxy", "center_xywh", "rel_xyxy", "rel_center_xywh"]
+SIZE = 64
+
+
+def some_corners(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
+    """Corners of whole-pixel boxes that are at least one pixel wide and high."""
+    low = rng.integers(0, side - 1, (count, 2))
+    return np.concatenate([low, rng.integers(low + 1, side + 1)], axis=1)
+
+
+def in_format(corners: np.ndarray, box_format: str, size: int = SIZE) -> np.ndarray:
+    """Write the formats' definitions down once more, in NumPy."""
+    low, high = corners[:, :2], corners[:, 2:]
+    if "center" in box_format:
+        corners = np.concatenate([(low + high) / 2, high - low], axis=1)
+    return (corners / size if box_format.startswith("rel_") else corners).astype(np.float32)
+
+
+def numpy_iou(true: np.ndarray, predicted: np.ndarray, box_format: str) -> np.ndarray:
+    return keras.ops.convert_to_numpy(boxes.iou(true, predicted, box_format))
+
+
+@pytest.mark.parametrize("box_format", FORMATS)
+def test_iou_is_keras_iou(box_format: str) -> None:
+    rng = np.random.default_rng(0)
+    true, predicted = (in_format(some_corners(rng, 300, SIZE), box_format) for _ in range(2))
+    keras_iou = keras.utils.bounding_boxes.compute_iou(
+        true, predicted, box_format, image_shape=(SIZE, SIZE, 3)
+    )
+    found = numpy_iou(true, predicted, box_format)
+    np.testing.assert_allclose(found, np.diag(keras_iou), atol=1e-4)
+    assert found.max() > 0.5 and found.min() == 0
+
+
+@pytest.mark.parametrize("box_format", FORMATS)
+def test_iou_counts_pixels(box_format: str) -> None:
+    rng = np.random.default_rng(1)
+    true, predicted = some_corners(rng, 200, 12), some_corners(rng, 200, 12)
+    counted = []
+    for pair in zip(true, predicted, strict=True):
+        one, other = np.zeros((2, 12, 12), bool)
+        for mask, (x0, y0, x1, y1) in zip((one, other), pair, strict=True):
+            mask[y0:y1, x0:x1] = True
+        counted.append((one & other).sum() / (one | other).sum())
+    found = numpy_iou(
+        in_format(true, box_format, 12), in_format(predicted, box_format, 12), box_format
+    )
+    np.testing.assert_allclose(found, counted, atol=1e-5)
+
+
+@pytest.mark.parametrize("box_format", FORMATS)
+def test_iou_of_equal_boxes_is_one_and_of_strangers_zero(box_format: str) -> None:
+    one = in_format(np.array([[4, 8, 20, 40]]), box_format)
+    beside = in_format(np.array([[20, 8, 30, 40]]), box_format)  # they share an edge
+    assert numpy_iou(one, one, box_format) == pytest.approx([1.0])
+    assert numpy_iou(one, beside, box_format) == pytest.approx([0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "predicted",
+    [
+        [5, 5, 5, 5],  # a point inside
+        [0, 5, 10, 5],  # no height
+        [8, 8, 2, 2],  # both sides negative: their product is positive
+        [8, 2, 2, 8],  # negative width
+        [2, 8, 8, 2],  # negative height
+    ],
+)
+def test_a_box_without_extent_overlaps_nothing(predicted: list[int]) -> None:
+    true = np.array([[0, 0, 10, 10]], np.float32)
+    for box_format in FORMATS:
+        ours, theirs = (
+            in_format(np.array(box, float).reshape(1, 4), box_format) for box in (true, predicted)
+        )
+        assert numpy_iou(ours, theirs, box_format) == [0.0]
+        assert numpy_iou(theirs, ours, box_format) == [0.0]
+        assert numpy_iou(theirs, theirs, box_format) == [0.0]  # 0 / floor, not 0 / 0
+
+
+def test_the_union_is_floored() -> None:
+    side = np.float32(1e-5)  # a union of 1e-10
+    tiny = np.array([[0, 0, side, side]], np.float32)
+    assert numpy_iou(tiny, tiny, "xyxy") == pytest.approx([1e-10 / 1e-8], rel=1e-4)
+    larger = tiny * 100  # a union of 1e-6
+    assert numpy_iou(larger, larger, "xyxy") == pytest.approx([1.0], rel=1e-4)
+
+
+@pytest.mark.parametrize("box_format", FORMATS)
+def test_metric_over_batches_is_the_mean_over_all(box_format: str) -> None:
+    rng = np.random.default_rng(2)
+    true, predicted = (in_format(some_corners(rng, 50, SIZE), box_format) for _ in range(2))
+    metric = boxes.MeanIoU(box_format)
+    for part in np.split(np.arange(50), [7, 8, 40]):  # batches of unequal length
+        metric.update_state(true[part], predicted[part])
+    pairs = np.diag(
+        keras.utils.bounding_boxes.compute_iou(
+            true, predicted, box_format, image_shape=(SIZE, SIZE, 3)
+        )
+    )
+    assert float(metric.result()) == pytest.approx(pairs.mean(), abs=1e-5)
+    assert metric.name == "iou"
+    metric.reset_state()
+    metric.update_state(true[:1], true[:1])
+    assert float(metric.result()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_metric_survives_being_written_and_read() -> None:
+    metric = boxes.MeanIoU("center_xywh", name="overlap")
+    again = keras.metrics.deserialize(keras.metrics.serialize(metric))
+    true, predicted = np.array([[8, 8, 4, 4]], "float32"), np.array([[9, 8, 4, 4]], "float32")
+    for each in (metric, again):
+        each.update_state(true, predicted)
+    assert again.name == "overlap"
+    assert float(again.result()) == float(metric.result()) == pytest.approx(12 / 20)
+
+
+@pytest.mark.parametrize("source", FORMATS)
+@pytest.mark.parametrize("target", FORMATS)
+def test_convert_follows_the_definitions_and_back(source: str, target: str) -> None:
+    corners = some_corners(np.random.default_rng(3), 40, SIZE)
+    given, wanted = in_format(corners, source), in_format(corners, target)
+    converted = boxes.convert(given, source, target, SIZE)
+    np.testing.assert_allclose(converted, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        boxes.convert(converted, target, source, SIZE), given, rtol=1e-5, atol=1e-4
+    )
+
+
+def test_crop_targets_divide_x_by_width_and_y_by_height() -> None:
+    targets = boxes.crop_targets(
+        np.array([[10, 20, 60, 80], [0, 0, 30, 50]]), np.array([100, 30]), np.array([200, 50])
+    )
+    np.testing.assert_allclose(targets, [[0.1, 0.1, 0.6, 0.4], [0, 0, 1, 1]], rtol=1e-6)
+    assert targets.dtype == np.float32

@@ -1,0 +1,196 @@
+"""Rectangles of faces, against plain Python loops over every pixel."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facemask import partition
+
+METRICS = {
+    "manhattan": lambda dx, dy: dx + dy,
+    "euclidean": lambda dx, dy: dx**2 + dy**2,  # squared: the same order, and no rounding
+    "chebyshev": max,
+}
+CASES = {  # width, height, boxes (inclusive), modulus, remainder
+    "one face": (17, 11, [(4, 3, 8, 6)], 5, 2),
+    "box is the photograph": (9, 7, [(0, 0, 8, 6)], 5, 2),
+    "opposite corners": (20, 14, [(0, 0, 3, 2), (16, 11, 19, 13)], 5, 2),
+    "all four edges": (
+        21,
+        15,
+        [(8, 0, 12, 2), (8, 12, 12, 14), (0, 5, 2, 9), (18, 5, 20, 9)],
+        5,
+        2,
+    ),
+    "boxes of one pixel": (15, 15, [(0, 0, 0, 0), (14, 14, 14, 14), (7, 7, 7, 7)], 3, 1),
+    "the same box twice": (16, 12, [(5, 4, 9, 8), (5, 4, 9, 8)], 5, 2),
+    "ties along the middle": (21, 9, [(2, 3, 4, 5), (16, 3, 18, 5)], 1, 0),
+    "ties, the right face first": (21, 9, [(16, 3, 18, 5), (2, 3, 4, 5)], 1, 0),
+    "overlapping": (18, 16, [(2, 2, 10, 10), (6, 6, 14, 14)], 5, 2),
+    "one inside another": (18, 16, [(1, 1, 16, 14), (6, 6, 9, 9)], 4, 3),
+    "even modulus": (13, 19, [(1, 2, 4, 6), (8, 11, 11, 16)], 2, 1),
+    "large modulus": (22, 17, [(3, 3, 6, 7), (12, 8, 19, 15)], 7, 0),
+    "no pixel is looked at": (6, 5, [(1, 1, 2, 2), (4, 3, 5, 4)], 97, 96),
+}
+
+
+def random_case(seed):
+    rng = np.random.default_rng(seed)
+    width, height = (int(side) for side in rng.integers(6, 26, 2))
+    boxes = []
+    for _ in range(rng.integers(1, 6)):
+        xmin, ymin = int(rng.integers(0, width)), int(rng.integers(0, height))
+        xmax, ymax = int(rng.integers(xmin, width)), int(rng.integers(ymin, height))
+        boxes.append((xmin, ymin, xmax, ymax))
+    modulus = int(rng.integers(1, 8))
+    return width, height, boxes, modulus, int(rng.integers(0, modulus))
+
+
+CASES |= {f"random {seed}": random_case(seed) for seed in range(12)}
+
+
+def owner_by_hand(width, height, boxes, metric, modulus, remainder):
+    """Distance of a pixel to a box: the least of its distances to the box's own pixels."""
+    owner = [[-1] * width for _ in range(height)]
+    for y, x in itertools.product(range(height), range(width)):
+        if (x + y) % modulus != remainder:
+            continue
+        distances = [
+            min(
+                METRICS[metric](abs(x - column), abs(y - row))
+                for column in range(xmin, xmax + 1)
+                for row in range(ymin, ymax + 1)
+            )
+            for xmin, ymin, xmax, ymax in boxes
+        ]
+        owner[y][x] = distances.index(min(distances))  # the first of the nearest
+    return owner
+
+
+def rectangle_by_hand(owner, boxes, face):
+    xmin, ymin, xmax, ymax = boxes[face]
+    mine = [(x, y) for y, row in enumerate(owner) for x, who in enumerate(row) if who == face]
+    columns = [x for x, _ in mine] + [xmin, xmax]
+    rows = [y for _, y in mine] + [ymin, ymax]
+    return [min(columns), min(rows), max(columns) + 1, max(rows) + 1]
+
+
+def pixels(x0, y0, x1, y1):
+    return {(x, y) for x in range(x0, x1) for y in range(y0, y1)}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("case", CASES)
+def test_every_pixel_goes_to_the_nearest_box(case, metric):
+    width, height, boxes, modulus, remainder = CASES[case]
+    owner = partition.assign(np.array(boxes), width, height, metric, modulus, remainder)
+    by_hand = owner_by_hand(width, height, boxes, metric, modulus, remainder)
+    np.testing.assert_array_equal(owner, by_hand)
+
+    rectangles = partition.rectangles(owner, np.array(boxes))
+    expected = [rectangle_by_hand(by_hand, boxes, face) for face in range(len(boxes))]
+    np.testing.assert_array_equal(rectangles, expected)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("case", CASES)
+def test_a_rectangle_holds_its_box_and_lies_in_the_photograph(case, metric):
+    width, height, boxes, modulus, remainder = CASES[case]
+    boxes = np.array(boxes)
+    owner = partition.assign(boxes, width, height, metric, modulus, remainder)
+    table = partition.describe(partition.rectangles(owner, boxes), boxes)
+    for row, (xmin, ymin, xmax, ymax) in zip(table.itertuples(), boxes, strict=True):
+        assert 0 <= row.x0 <= xmin <= xmax < row.x1 <= width
+        assert 0 <= row.y0 <= ymin <= ymax < row.y1 <= height
+        # The box in the crop is as large as in the photograph and lies where it lay.
+        assert (row.box_x0 + row.x0, row.box_y0 + row.y0) == (xmin, ymin)
+        assert (row.box_x1 + row.x0 - 1, row.box_y1 + row.y0 - 1) == (xmax, ymax)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_enclosed_and_touched_boxes_against_sets_of_pixels(case):
+    width, height, boxes, modulus, remainder = CASES[case]
+    owner = partition.assign(np.array(boxes), width, height, "manhattan", modulus, remainder)
+    table = partition.describe(partition.rectangles(owner, np.array(boxes)), np.array(boxes))
+    box_pixels = [pixels(x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in boxes]
+    for face, row in enumerate(table.itertuples()):
+        rectangle = pixels(row.x0, row.y0, row.x1, row.y1)
+        others = box_pixels[:face] + box_pixels[face + 1 :]
+        assert row.enclosed == sum(other <= rectangle for other in others)
+        assert row.touched == sum(bool(other & rectangle) for other in others)
+
+
+def test_boxes_that_only_share_an_edge_do_not_touch():
+    # Columns 0-4 and 5-9: neighbours without a common pixel.
+    boxes = np.array([[0, 0, 4, 9], [5, 0, 9, 9]])
+    table = partition.describe(boxes + np.array([0, 0, 1, 1]), boxes)
+    assert list(table["touched"]) == [0, 0]
+    assert list(table["enclosed"]) == [0, 0]
+
+
+def test_the_three_distances_differ_where_they_should():
+    # Seen from pixel (0, 9): 9 down to the first box; 6 right and 4 down to the second.
+    boxes = np.array([[0, 0, 0, 0], [6, 13, 6, 13]])
+    owners = {m: partition.assign(boxes, 14, 14, m, 1, 0)[9, 0] for m in METRICS}
+    assert owners == {"manhattan": 0, "euclidean": 1, "chebyshev": 1}
+    # From (0, 6): 6 down, or 6 right and 7 down: 9.2 away, 7 in Chebyshev's sense.
+    assert partition.assign(boxes, 14, 14, "euclidean", 1, 0)[6, 0] == 0
+
+
+@pytest.fixture
+def faces():
+    return pd.DataFrame(
+        {
+            "image": ["b.png", "b.png", "a.png"],
+            "face": [0, 2, 0],  # object 1 of b.png was of a dropped class
+            "width": [40, 40, 10],
+            "height": [20, 20, 10],
+            "name": "with_mask",
+            "label": [1, 0, 1],
+            "xmin": [2, 30, 3],
+            "ymin": [5, 5, 3],
+            "xmax": [6, 35, 5],
+            "ymax": [9, 9, 5],
+        }
+    )
+
+
+def test_crop_table_row_by_row(faces):
+    crops = partition.crop_table(faces, "manhattan", 1, 0, 0)
+    expected = pd.DataFrame(
+        # Columns 6 and 30 are the boxes' edges; 18 is as far from both, and goes to the first.
+        [
+            ("b.png", 0, 1, 0, 0, 19, 20, 2, 5, 7, 10, 0, 0),
+            ("b.png", 2, 0, 19, 0, 40, 20, 11, 5, 17, 10, 0, 0),
+            ("a.png", 0, 1, 0, 0, 10, 10, 3, 3, 6, 6, 0, 0),
+        ],
+        columns=[
+            "image",
+            "face",
+            "label",
+            "x0",
+            "y0",
+            "x1",
+            "y1",
+            "box_x0",
+            "box_y0",
+            "box_x1",
+            "box_y1",
+            "enclosed",
+            "touched",
+        ],
+    )
+    pd.testing.assert_frame_equal(crops, expected, check_dtype=False)
+
+
+@pytest.mark.parametrize(("min_area", "kept"), [(100, 3), (101, 2), (380, 2), (381, 1), (420, 1)])
+def test_the_area_threshold_is_the_least_area_kept(faces, min_area, kept):
+    assert len(partition.crop_table(faces, "manhattan", 1, 0, min_area)) == kept
+
+
+def test_a_face_is_cut_by_all_faces_of_its_own_photograph_only(faces):
+    alone = faces.assign(image=["b.png", "c.png", "a.png"])
+    crops = partition.crop_table(alone, "manhattan", 1, 0, 0)
+    assert list(crops["x1"] - crops["x0"]) == [40, 40, 10]

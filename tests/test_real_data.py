@@ -1,0 +1,143 @@
+"""The dataset of the study itself: FACEMASK_DATASET is a folder with images/ and annotations/.
+
+FACEMASK_ORIGINALS may be a folder of some of its photographs as Kaggle ships them, where the
+dataset's own pixels were encoded anew.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facemask import annotations, balance, partition, photographs, split
+
+DATASET = os.environ.get("FACEMASK_DATASET")
+ORIGINALS = os.environ.get("FACEMASK_ORIGINALS")
+pytestmark = pytest.mark.skipif(not DATASET, reason="FACEMASK_DATASET is not set")
+
+MERGED = {
+    "with_mask": "with_mask",
+    "without_mask": "without_mask",
+    "mask_weared_incorrect": "with_mask",
+}
+EXACT = {(13, 737), (146, 219), (410, 428), (653, 775), (656, 690)}
+NEAR = {(156, 545), (287, 478), (327, 699), (74, 354), (435, 554), (61, 451), (514, 680)}
+
+
+@pytest.fixture(scope="module")
+def table():
+    return photographs.survey(sorted(Path(DATASET, "images").iterdir()))
+
+
+def faces_of(table, classes):
+    return annotations.parse(sorted(Path(DATASET, "annotations").iterdir()), table, classes)
+
+
+@pytest.fixture(scope="module")
+def parsed(table):
+    return faces_of(table, MERGED)
+
+
+@pytest.fixture(scope="module")
+def crops(parsed):
+    return partition.crop_table(parsed[0], "manhattan", 5, 2, 16090)
+
+
+def pairs_of(table):
+    """Pairs of file numbers in one group, from lists that hold exactly two."""
+    numbers = table["image"].str.extract(r"(\d+)", expand=False).astype(int)
+    members = [tuple(sorted(group)) for _, group in numbers.groupby(table["group"])]
+    return {group for group in members if len(group) > 1}
+
+
+def test_photographs_and_their_near_duplicates(table):
+    assert len(table) == 853
+    pairs = pairs_of(table)
+    assert all(len(pair) == 2 for pair in pairs)
+    assert pairs >= EXACT | NEAR
+    assert len(pairs) == 14
+    assert table["group"].nunique() == 853 - 14
+
+
+def test_exact_pairs_hold_the_same_pixels():
+    images = {int(re.search(r"\d+", p.stem)[0]): p for p in Path(DATASET, "images").iterdir()}
+    for first, second in EXACT:
+        one, other = (photographs.read_rgb(images[number]) for number in (first, second))
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(not ORIGINALS, reason="FACEMASK_ORIGINALS is not set")
+def test_the_original_encoding_gives_the_same_pixels():
+    paths = sorted(Path(ORIGINALS).iterdir())
+    assert paths
+    for path in paths:
+        ours = photographs.read_rgb(Path(DATASET, "images", path.name))
+        np.testing.assert_array_equal(photographs.read_rgb(path), ours)
+
+
+def test_faces_and_boxes_over_the_edge(parsed):
+    faces, validation = parsed
+    assert len(faces) == validation["faces"] == 4072
+    assert validation["images"] == 853
+    assert validation["boxes_overflowing"] == len(validation["overflowing"]) == 12
+    for row in validation["overflowing"]:
+        assert row["xmax"] == row["width"] + 1
+        assert row["ymax"] <= row["height"]
+    assert faces.groupby("image").size().max() == 115
+    assert (faces.groupby("image").size() == 1).sum() == 329
+    area = (faces["xmax"] - faces["xmin"]) * (faces["ymax"] - faces["ymin"])
+    assert area.min() == 2
+    assert (faces[["xmin", "ymin"]] >= 0).all(axis=None)
+    assert (faces["xmax"] < faces["width"]).all()
+    assert (faces["ymax"] < faces["height"]).all()
+
+
+def test_crops_of_the_study(crops):
+    assert len(crops) == 1861
+    assert crops["label"].value_counts().to_dict() == {1: 1602, 0: 259}
+    assert (crops["enclosed"] > 0).sum() == 119
+
+
+def test_crops_without_the_class_worn_incorrectly(table):
+    faces, validation = faces_of(table, {**MERGED, "mask_weared_incorrect": None})
+    assert len(faces) + validation["faces_of_dropped_classes"] == 4072
+    crops = partition.crop_table(faces, "manhattan", 5, 2, 15753)
+    assert len(crops) == 1866
+    assert crops["label"].value_counts().to_dict() == {1: 1589, 0: 277}
+
+
+# The counts were found a second way too, with the distance transforms of scipy.ndimage.
+@pytest.mark.parametrize(
+    ("metric", "count"), [("manhattan", 1861), ("euclidean", 2133), ("chebyshev", 2230)]
+)
+def test_rectangles_of_each_distance(parsed, crops, metric, count):
+    faces, _ = parsed
+    if metric != "manhattan":
+        crops = partition.crop_table(faces, metric, 5, 2, 16090)
+    assert len(crops) == count
+    both = crops.merge(faces, on=["image", "face"], validate="one_to_one")
+    assert (both["x0"] >= 0).all()
+    assert (both["y0"] >= 0).all()
+    assert (both["x1"] <= both["width"]).all()
+    assert (both["y1"] <= both["height"]).all()
+    assert (both["x0"] + both["box_x0"]).equals(both["xmin"])
+    assert (both["y0"] + both["box_y0"]).equals(both["ymin"])
+    assert (both["x0"] + both["box_x1"] - 1).equals(both["xmax"])
+    assert (both["y0"] + both["box_y1"] - 1).equals(both["ymax"])
+    assert (both["box_x1"] <= both["x1"] - both["x0"]).all()
+    assert (both["box_y1"] <= both["y1"] - both["y0"]).all()
+
+
+def test_both_protocols(table, crops):
+    samples = balance.add_flips(crops, True)
+    groups = table.set_index("image")["group"]
+    study = split.report_protocol(samples, 0.2, 0.2, 42)
+    assert study["split"].value_counts().to_dict() == {"train": 1356, "val": 340, "test": 424}
+    assert split.leaking(study, groups) > 200  # most of the study's test photographs were seen
+    grouped = split.grouped_protocol(samples, groups, 0.2, 0.2, 42)
+    assert split.leaking(grouped, groups) == 0
+    counts = split.summary(grouped, table, 4072)
+    assert (counts["images"], counts["faces"], counts["crops"]) == (853, 4072, 1861)
+    assert counts["test"] == pytest.approx(0.2 * 1861, abs=40)

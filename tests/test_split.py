@@ -1,0 +1,170 @@
+"""Both protocols, and the leak between sides, against plain loops."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facemask import split
+from facemask.errors import InputError
+
+PARTS = {"train", "val", "test"}
+
+
+def samples_of(crops, rare, photographs, seed=0):
+    """Crops of random photographs, of which `rare` are without mask and come flipped too."""
+    rng = np.random.default_rng(seed)
+    label = np.ones(crops, int)
+    label[rng.choice(crops, rare, replace=False)] = 0
+    image = [f"{number}.png" for number in rng.integers(0, photographs, crops)]
+    table = pd.DataFrame({"image": image, "face": range(crops), "label": label, "flip": 0})
+    table = pd.concat([table, table[table["label"] == 0].assign(flip=1)], ignore_index=True)
+    table.insert(0, "sample", table.index)
+    return table
+
+
+def groups_of(photographs, pairs):
+    """Photographs 0, 2, 4 … each have a near-duplicate, for the first `pairs` of them."""
+    group = {f"{n}.png": n - 1 if n % 2 and n < 2 * pairs else n for n in range(photographs)}
+    return pd.Series(group)
+
+
+# The study's 2,141 samples are the first; the second are those of 1,861 crops, 259 without a mask.
+@pytest.mark.parametrize(
+    ("crops", "rare", "sizes"),
+    [
+        (1861, 280, {"train": 1370, "val": 343, "test": 428}),
+        (1861, 259, {"train": 1356, "val": 340, "test": 424}),
+        (10, 0, {"train": 6, "val": 2, "test": 2}),
+    ],
+)
+def test_sizes_of_the_report_protocol(crops, rare, sizes):
+    splits = split.report_protocol(samples_of(crops, rare, 700), 0.2, 0.2, 42)
+    assert splits["split"].value_counts().to_dict() == sizes
+
+
+def test_the_report_protocol_shuffles_all_samples_by_its_seed():
+    samples = samples_of(300, 60, 100)
+    first = split.report_protocol(samples, 0.2, 0.2, 1)
+    pd.testing.assert_frame_equal(first.drop(columns="split"), samples)
+    pd.testing.assert_frame_equal(first, split.report_protocol(samples, 0.2, 0.2, 1))
+    other = split.report_protocol(samples, 0.2, 0.2, 2)
+    # Two independent draws agree on about .64² + .16² + .2² = 48 % of the samples.
+    assert 0.35 < (first["split"] == other["split"]).mean() < 0.6
+    for part in PARTS:
+        numbers = first.loc[first["split"] == part, "sample"]
+        # Neither the photographs' order nor the flips' place at the end decides.
+        assert numbers.min() < 20
+        assert numbers.max() > 340
+        assert 0 < first.loc[first["split"] == part, "flip"].mean() < 0.5
+
+
+@pytest.mark.parametrize(("crops", "share"), [(3, 0.2), (2, 0.4), (100, 0.999)])
+def test_a_part_without_samples_is_told(crops, share):
+    with pytest.raises(InputError, match="no sample is left for"):
+        split.report_protocol(samples_of(crops, 0, 3), share, share, 0)
+
+
+@pytest.fixture(scope="module", params=[0, 1, 2])
+def grouped(request):
+    """Samples about as in the real dataset: 14 % of the rarer class, 30 pairs of duplicates."""
+    samples, groups = samples_of(500, 70, 220, request.param), groups_of(220, 30)
+    return split.grouped_protocol(samples, groups, 0.2, 0.2, request.param), groups
+
+
+def test_no_group_is_on_two_sides(grouped):
+    splits, groups = grouped
+    sides = {}
+    for row in splits[splits["split"] != "unused"].itertuples():
+        sides.setdefault(groups[row.image], set()).add(row.split)
+    assert all(len(side) == 1 for side in sides.values())
+    assert split.leaking(splits, groups) == 0
+
+
+def test_flips_are_in_training_only_and_beside_their_crops(grouped):
+    splits, _ = grouped
+    flips = splits[splits["flip"] == 1]
+    assert set(flips["split"]) == {"train", "unused"}
+    crops = splits[splits["flip"] == 0].set_index("face")["split"]
+    for flip in flips.itertuples():
+        assert (flip.split == "train") == (crops[flip.face] == "train")
+    assert set(crops) == PARTS  # no crop is lost
+
+
+def test_parts_are_stratified_and_of_about_the_shares_asked_for(grouped):
+    splits, _ = grouped
+    crops = splits[splits["flip"] == 0]
+    share = crops["split"].value_counts(normalize=True)
+    assert share["test"] == pytest.approx(0.2, abs=0.03)
+    assert share["val"] == pytest.approx(0.16, abs=0.03)
+    for part in PARTS:
+        assert (crops[crops["split"] == part]["label"] == 0).mean() == pytest.approx(0.14, abs=0.04)
+
+
+def test_the_grouped_protocol_follows_its_seed():
+    samples, groups = samples_of(200, 40, 90), groups_of(90, 5)
+    first, again, other = (
+        split.grouped_protocol(samples, groups, 0.2, 0.2, seed)["split"] for seed in (1, 1, 2)
+    )
+    assert first.equals(again)
+    assert not first.equals(other)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param([0, 1, 0, 1], id="fewer groups than folds"),
+        pytest.param([0, 1] * 4, id="fewer of both classes than folds"),
+        pytest.param([1] * 30 + [0], id="one group of a class for three parts"),
+        pytest.param([1] * 30, id="one class only"),
+    ],
+)
+def test_too_few_groups_for_both_classes_in_each_part_are_told(labels):
+    image = [f"{number}.png" for number in range(len(labels))]
+    samples = pd.DataFrame({"image": image, "face": 0, "label": labels, "flip": 0})
+    groups = pd.Series(range(len(labels)), index=image)
+    with pytest.raises(InputError, match="split"):
+        split.grouped_protocol(samples, groups, 0.2, 0.2, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_leaking_samples_against_a_loop(seed):
+    rng = np.random.default_rng(seed)
+    samples, groups = samples_of(60, 20, 50, seed), groups_of(50, 12)
+    parts = rng.choice(["train", "val", "test", "unused"], len(samples), p=[0.2, 0.1, 0.5, 0.2])
+    splits = samples.assign(split=parts)
+    count = 0
+    for tested in splits[splits["split"] == "test"].itertuples():
+        for other in splits.itertuples():
+            if other.split in ("train", "val") and groups[other.image] == groups[tested.image]:
+                count += 1
+                break
+    assert 0 < count < (parts == "test").sum()
+    assert split.leaking(splits, groups) == count
+
+
+def test_summary_of_a_small_table():
+    rows = [
+        ("a.png", 1, 0, "train"),
+        ("a.png", 0, 0, "test"),
+        ("a.png", 0, 1, "unused"),
+        ("b.png", 1, 0, "val"),
+        ("c.png", 1, 0, "test"),
+        ("d.png", 1, 0, "test"),
+    ]
+    splits = pd.DataFrame(rows, columns=["image", "label", "flip", "split"])
+    # c.png shows the scene of b.png; e.png has no crop that is large enough.
+    photographs = pd.DataFrame(
+        {"image": [f"{name}.png" for name in "abcde"], "group": [0, 1, 1, 2, 3]}
+    )
+    assert split.summary(splits, photographs, faces=9) == {
+        "images": 5,
+        "faces": 9,
+        "crops": 5,
+        "crops_with_mask": 4,
+        "crops_without_mask": 1,
+        "samples": 6,
+        "train": 1,
+        "val": 1,
+        "test": 3,
+        "leaking_test_samples": 2,
+    }

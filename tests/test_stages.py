@@ -1,0 +1,300 @@
+"""The whole pipeline as a user runs it: DVC, real stages, a tiny dataset drawn on the spot."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "GIT_AUTHOR_NAME": "test",
+    "GIT_AUTHOR_EMAIL": "test@example.org",
+    "GIT_COMMITTER_NAME": "test",
+    "GIT_COMMITTER_EMAIL": "test@example.org",
+}
+# One of each kind: both label losses, both box losses, both units, convolutions and both backbones.
+EXPERIMENTS = ["scratch_1", "scratch_4_smooth_l1", "mobilenet_6", "xception_3"]
+
+
+def run(folder, *command, code=0):
+    done = subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def dvc(folder, *arguments, code=0):
+    return run(folder, sys.executable, "-m", "dvc", *arguments, code=code)
+
+
+def stage(folder, name, *arguments, code=0):
+    return run(folder, sys.executable, "-m", f"stages.{name}", *arguments, code=code)
+
+
+def checkout(folder, change=None):
+    """A working copy of the project with parameters changed by `change`."""
+    for name in ("facemask", "stages", "reference", ".dvc/plots"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvcignore"):
+        shutil.copyfile(ROOT / name, folder / name)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    if change:
+        change(params)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    return folder
+
+
+def shrink(params):
+    params["datasets"]["sample"]["source"] = "drawn:16"
+    params["experiments"] = {name: params["experiments"][name] for name in EXPERIMENTS}
+    for experiment in params["experiments"].values():
+        experiment["epochs"] = 1
+
+
+def ran(output):
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """The pipeline run once from nothing on 16 photographs, and committed."""
+    folder = checkout(tmp_path_factory.mktemp("project"), shrink)
+    run(folder, "git", "init", "-q")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "before")
+    output = dvc(folder, "repro")
+    assert len(ran(output)) == 6 + 2 + 2 * len(EXPERIMENTS) + 1
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "after")
+    return folder
+
+
+def test_repro_leaves_nothing_but_what_git_and_dvc_know(project):
+    assert run(project, "git", "status", "--porcelain") == ""
+    assert "up to date" in dvc(project, "status")
+
+
+def test_a_second_repro_runs_nothing(project):
+    assert ran(dvc(project, "repro")) == []
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_metrics_have_the_promised_shape_and_agree_with_the_predictions(project, name):
+    metrics = json.loads((project / f"metrics/sample/{name}.json").read_text())
+    assert list(metrics) == [
+        "train", "val", "test", "params", "epochs", "best_epoch", "train_seconds", "protocol"
+    ]  # fmt: skip
+    tested = pd.read_csv(project / f"metrics/sample/predictions/{name}.csv")
+    data = json.loads((project / "metrics/sample/data.json").read_text())
+    assert len(tested) == data["test"]
+    right = tested["actual"] == tested["predicted"]
+    assert metrics["test"]["accuracy"] == pytest.approx(right.mean())
+    assert metrics["test"]["mean_iou"] == pytest.approx(tested["iou"].mean(), abs=1e-5)
+    assert metrics["test"]["iou_50"] == pytest.approx((tested["iou"] >= 0.5).mean())
+    published = pd.read_csv(ROOT / "reference/published_results.csv", index_col="id").loc[name]
+    assert metrics["params"] == {
+        "total": published["total_params"], "trainable": published["trainable_params"]
+    }  # fmt: skip
+
+
+def test_data_counts_agree_with_the_tables(project):
+    data = json.loads((project / "metrics/sample/data.json").read_text())
+    samples = pd.read_csv(project / "data/sample/samples.csv")
+    crops = samples[samples["flip"] == 0]
+    assert data["images"] == 16
+    assert data["faces"] == len(pd.read_csv(project / "data/sample/annotations.csv"))
+    assert data["crops"] == len(crops) == data["crops_with_mask"] + data["crops_without_mask"]
+    assert data["samples"] == len(samples) == data["train"] + data["val"] + data["test"]
+
+
+def test_the_report_names_every_experiment_and_its_pictures_exist(project):
+    docs = project / "docs/results/sample"
+    text = (docs / "REPORT.md").read_text()
+    for name in EXPERIMENTS:
+        assert f"`{name}`" in text
+        assert f"figures/curves/{name}.png" in text
+    linked = {part.split(")")[0] for part in text.split("](")[1:]}
+    pictures = {link for link in linked if link.startswith("figures/")}
+    assert len(pictures) >= len(EXPERIMENTS) + 4
+    for picture in pictures:
+        assert (docs / picture).stat().st_size > 2000
+    assert "random weights" in text
+
+
+def test_dvclive_logs_every_epoch_of_both_splits(project):
+    live = project / "models/sample/scratch_1/live/plots/metrics"
+    for split in ("train", "eval"):
+        for name in ("loss", "label_loss", "box_loss", "label_accuracy", "box_iou"):
+            assert len(pd.read_csv(live / split / f"{name}.tsv", sep="\t")) == 1
+    assert (live / "train/learning_rate.tsv").exists()
+
+
+def test_dvc_draws_curves_and_confusion_matrices(project):
+    plots = json.loads(dvc(project, "plots", "show", "--json"))["data"]
+    assert {"Total loss", "Accuracy", "IoU", "Learning rate"} <= {
+        name.split("::")[-1] for name in plots
+    }
+    assert sum("predictions" in name for name in plots) == len(EXPERIMENTS)
+
+
+def test_one_changed_value_reruns_its_experiment_alone(project, tmp_path):
+    output = dvc(project, "exp", "run", "-S", "experiments.scratch_1.epochs=2")
+    assert ran(output) == ["train@scratch_1", "evaluate@scratch_1", "report"]
+    changes = json.loads(dvc(project, "metrics", "diff", "--json"))
+    epochs = changes["diff"]["metrics/sample/scratch_1.json"]["epochs"]
+    assert (epochs["old"], epochs["new"]) == (1, 2)
+    run(project, "git", "checkout", "-q", ".")
+    dvc(project, "checkout", "-q")
+
+
+def test_a_grouped_run_stands_beside_and_decodes_nothing(project):
+    output = dvc(
+        project, "exp", "run", "-S", "split.protocol=grouped", "-S", "split.suffix=_grouped"
+    )
+    assert not {"fetch", "parse", "crop", "balance", "pack"} & set(ran(output))
+    assert not any(name.startswith("embed") for name in ran(output))
+    data = json.loads((project / "metrics/sample_grouped/data.json").read_text())
+    assert data["leaking_test_samples"] == 0
+    metrics = json.loads((project / "metrics/sample_grouped/mobilenet_6.json").read_text())
+    assert metrics["protocol"] == "grouped"
+    assert (project / "metrics/sample/mobilenet_6.json").exists()
+    run(project, "git", "checkout", "-q", ".")
+    dvc(project, "checkout", "-q")
+
+
+def photographs(folder):
+    return sorted((folder / "mine/images").iterdir())
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A project whose dataset is a user's own folder of drawn photographs."""
+
+    def point(params):
+        params["dataset"] = "mine"
+        params["datasets"]["mine"] = {**params["datasets"]["sample"], "source": "mine"}
+
+    from facemask.sample import draw_dataset
+
+    folder = checkout(tmp_path, point)
+    draw_dataset(folder / "mine", 3)
+    return folder
+
+
+def contents(folder):
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+
+
+def remove_image(folder):
+    path = photographs(folder)[1]
+    path.unlink()
+    return [f"{path.stem}.xml", "missing"]
+
+
+def truncate_image(folder):
+    path = photographs(folder)[1]
+    path.write_bytes(path.read_bytes()[:100])
+    return [path.name, "not a readable image"]
+
+
+def rewrite(folder, old, new):
+    path = sorted((folder / "mine/annotations").iterdir())[0]
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return path.name
+
+
+def break_xml(folder):
+    return [rewrite(folder, "</annotation>", ""), "not well-formed"]
+
+
+def unknown_class(folder):
+    name = rewrite(folder, "<name>", "<name>hat_and_")
+    return [name, "unknown class", "datasets.<name>.classes"]
+
+
+def box_outside(folder):
+    text = sorted((folder / "mine/annotations").iterdir())[0].read_text()
+    xmin = text.split("<xmin>")[1].split("<")[0]
+    xmax = text.split("<xmax>")[1].split("<")[0]
+    rewrite(folder, f"<xmin>{xmin}", "<xmin>5000")
+    return [rewrite(folder, f"<xmax>{xmax}", "<xmax>5100"), "outside the image"]
+
+
+def edit_params(folder, change):
+    path = folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    change(params)
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def unknown_key(folder):
+    edit_params(folder, lambda params: params["crop"].update(min_aera=1))
+    return ["crop.min_aera", "unknown key", "min_area"]
+
+
+def wrong_value(folder):
+    edit_params(folder, lambda params: params["experiments"]["scratch_2"].update(epochs="ten"))
+    return ["experiments.scratch_2.epochs", "'ten'"]
+
+
+def missing_source(folder):
+    edit_params(folder, lambda params: params["datasets"]["mine"].update(source="nowhere"))
+    return ["'nowhere'", "datasets.<name>.source"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        remove_image, truncate_image, break_xml, unknown_class, box_outside, unknown_key,
+        wrong_value, missing_source,
+    ],
+)  # fmt: skip
+def test_wrong_input_ends_in_one_message_and_touches_nothing(own, spoil):
+    expected = spoil(own)
+    before = contents(own / "mine")
+    for name in ("fetch", "parse"):
+        done = subprocess.run(
+            [sys.executable, "-m", f"stages.{name}"],
+            cwd=own, env=ENVIRONMENT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            break
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    for word in expected:
+        assert word in done.stderr
+    assert contents(own / "mine") == before
+
+
+def test_missing_weights_are_named(own):
+    edit_params(own, lambda params: params["datasets"]["mine"].update(weights="no-weights"))
+    message = stage(own, "embed", "mobilenet_v2", code=1)
+    assert "no-weights" in message
+    assert "mobilenet_v2*.h5" in message
+    assert "Traceback" not in message
+
+
+def test_the_ci_gate_runs_the_test_command_of_the_readme():
+    commands = [
+        line for line in (ROOT / "README.md").read_text().splitlines() if line.endswith("&& pytest")
+    ]
+    assert len(commands) == 1
+    gate = (ROOT / ".ci/run").read_text()
+    assert commands[0] in gate
