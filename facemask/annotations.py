@@ -38,6 +38,10 @@ def parse(
     """
     sizes = photographs.set_index(photographs["image"].map(lambda name: Path(name).stem))
     defects = [f"{name}: photograph without annotation" for name in _unpaired(sizes, paths)]
+    for stem, names in sizes.groupby(level=0)["image"]:
+        if len(names) > 1:
+            defects.append(f"{', '.join(names)}: {stem}.xml can only be of one; rename the others")
+    sizes = sizes[~sizes.index.duplicated()]
     rows = []
     for path in paths:
         if path.stem not in sizes.index:
@@ -56,11 +60,15 @@ def parse(
                 f"{path}: unknown class {name!r} (known: {known}); correct the file, or say in "
                 f"datasets.<name>.classes what it stands for"
             )
-    outside = (
+    swapped = (table["xmin"] > table["xmax"]) | (table["ymin"] > table["ymax"])
+    for row in table[swapped].itertuples():
+        box = row.xmin, row.ymin, row.xmax, row.ymax
+        defects.append(f"{row.path}: object {row.face}: box {box} has min above max; correct it")
+    outside = ~swapped & (
         (table["xmax"] < 0)
         | (table["ymax"] < 0)
-        | (table["xmin"] > table["width"])
-        | (table["ymin"] > table["height"])
+        | (table["xmin"] >= table["width"])
+        | (table["ymin"] >= table["height"])
     )
     for row in table[outside].itertuples():
         defects.append(
@@ -79,7 +87,7 @@ def _unpaired(sizes: pd.DataFrame, paths: list[Path]) -> list[str]:
 def _read(path: Path, image: str, width: int, height: int) -> list[tuple[Any, ...]]:
     """Return the objects of one file as rows of name, size and box, as they are written."""
     try:
-        root = etree.parse(path, PARSER).getroot()
+        root = etree.fromstring(path.read_bytes(), PARSER)
     except etree.XMLSyntaxError as error:
         raise InputError(f"{path}: not well-formed XML ({error.msg}); correct the file") from None
     written = tuple(_number(root, f"size/{key}", path) for key in ("width", "height"))
@@ -93,8 +101,6 @@ def _read(path: Path, image: str, width: int, height: int) -> list[tuple[Any, ..
         box = [
             _number(item, f"bndbox/{key}", path, face) for key in ("xmin", "ymin", "xmax", "ymax")
         ]
-        if box[0] > box[2] or box[1] > box[3]:
-            raise InputError(f"{path}: object {face}: box {tuple(box)} has min above max")
         name = (item.findtext("name") or "").strip()
         rows.append((image, face, width, height, name, *box, path))
     return rows

@@ -16,7 +16,7 @@ def add_flips(crops: pd.DataFrame, enabled: bool) -> pd.DataFrame:
     """
     samples = crops.assign(flip=0)
     if enabled:
-        rarer = crops["label"].value_counts().sort_index().idxmin()
+        rarer = crops["label"].value_counts().reindex([0, 1], fill_value=0).idxmin()
         samples = pd.concat([samples, mirror(crops[crops["label"] == rarer])])
     samples = samples.reset_index(drop=True)
     samples.insert(0, "sample", samples.index)

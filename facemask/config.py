@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from facemask.errors import InputError
 
+# pydantic puts the kind of schedule into the place of an error; it is no key.
+TAGS = {("schedule", "constant"), ("schedule", "plateau")}
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 ClassName = Literal["with_mask", "without_mask"]
 
@@ -15,7 +18,7 @@ ClassName = Literal["with_mask", "without_mask"]
 class Section(BaseModel):
     """A mapping of params.yaml: unknown keys are errors and values do not change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Dataset(Section):
@@ -231,7 +234,11 @@ def _nearest(word: str, words: Iterable[str]) -> str:
 
 def _explain(problem: Any) -> str:  # noqa: ANN401
     """One line for one pydantic error: the key as -S would write it, the value, the remedy."""
-    path = [part for part in problem["loc"] if part not in ("constant", "plateau", "[key]")]
+    path = [
+        part
+        for before, part in zip(("", *problem["loc"]), problem["loc"], strict=False)
+        if part != "[key]" and (before, part) not in TAGS
+    ]
     key = ".".join(map(str, path))
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":

@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -25,7 +26,7 @@ def fetch(source: str, folder: Path) -> None:
         source: `drawn:N` (N photographs drawn by the project), `kaggle:OWNER/NAME` (downloaded with
             kagglehub), or the path of a folder or zip that holds images and Pascal-VOC XML files,
             in any layout of folders.
-        folder: where to; made anew.
+        folder: where to; made if it is not there.
 
     Raises:
         InputError: the source does not exist, cannot be read, or holds no annotated photographs.
@@ -35,7 +36,7 @@ def fetch(source: str, folder: Path) -> None:
         sample.draw_dataset(folder, _count(rest, source))
     elif kind == "kaggle":
         _copy_folder(_download(rest), folder)
-    elif zipfile.is_zipfile(source):
+    elif Path(source).is_file():
         _unpack(Path(source), folder)
     else:
         _copy_folder(Path(source), folder)
@@ -75,7 +76,12 @@ def _copy_folder(source: Path, folder: Path) -> None:
     paths = [Path(root, name) for root, _, names in os.walk(source) for name in names]
     targets = _targets({path: path.relative_to(source).as_posix() for path in paths}, source)
     for path, target in _with_progress(targets, folder):
-        shutil.copyfile(path, target)
+        try:
+            shutil.copyfile(path, target)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be copied ({error.strerror}); mend it or take it out"
+            ) from error
 
 
 def _unpack(source: Path, folder: Path) -> None:
@@ -85,8 +91,9 @@ def _unpack(source: Path, folder: Path) -> None:
             for info, target in _with_progress(_targets(members, source), folder):
                 with archive.open(info) as packed, target.open("wb") as file:
                     shutil.copyfileobj(packed, file)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise InputError(f"{source}: cannot be unpacked ({error}); fetch the zip again") from error
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, zlib.error) as error:
+        raise InputError(f"{source}: not a whole zip file ({error}); fetch it again, or "
+            "give another path in datasets.<name>.source") from error
 
 
 def _is_file(info: zipfile.ZipInfo) -> bool:

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from facemask.errors import InputError
+
 BOX = ["xmin", "ymin", "xmax", "ymax"]
 RECTANGLE = ["x0", "y0", "x1", "y1"]
 # Added to inclusive corners, it makes them half-open.
@@ -25,6 +27,9 @@ def crop_table(
         modulus, remainder: pixel (x, y) is looked at if (x + y) mod modulus = remainder.
         min_area: least area of a rectangle, px².
 
+    Raises:
+        InputError: there are no faces, or no rectangle is large enough.
+
     Returns:
         One row a crop: image, face, label; x0, y0, x1, y1: the rectangle in the photograph and
         box_x0 … box_y1: the face's box in the rectangle (both half-open pixels); enclosed and
@@ -40,8 +45,14 @@ def crop_table(
                 describe(rectangles(owner, boxes), boxes).set_index(group.index)
             )
         )
+    if not parts:
+        raise InputError("no face is left to crop: see datasets.<name>.classes")
     crops = pd.concat(parts)
     area = (crops["x1"] - crops["x0"]) * (crops["y1"] - crops["y0"])
+    if area.max() < min_area:
+        raise InputError(
+            f"crop.min_area is {min_area} px², but the largest rectangle has {area.max()}: lower it"
+        )
     return crops[area >= min_area].reset_index(drop=True)
 
 

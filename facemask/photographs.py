@@ -25,10 +25,26 @@ def read_rgb(path: Path) -> np.ndarray:
     Raises:
         InputError: the file is missing or is no complete image.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    if image is None:
-        raise InputError(f"{path}: missing, or not a readable image; replace it or take it out")
+    return _decode(_read(path), path)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; put the photograph there") from error
+
+
+def _decode(data: bytes, path: Path) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+    if image is None or _is_cut_jpeg(data):
+        raise InputError(f"{path}: not a readable image; replace it or take it out")
     return image
+
+
+def _is_cut_jpeg(data: bytes) -> bool:
+    # OpenCV fills what a JPEG lacks with grey; only the missing mark of its end tells.
+    return data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
 
 
 def survey(paths: list[Path]) -> pd.DataFrame:
@@ -83,9 +99,10 @@ def same_scene(hashes: Iterable[str]) -> np.ndarray:
 
 def _describe(path: Path) -> tuple[str, int, int, str, str] | InputError:
     try:
-        image = read_rgb(path)
+        data = _read(path)
+        image = _decode(data, path)
     except InputError as error:
         return error
     height, width = image.shape[:2]
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(data).hexdigest()
     return path.name, width, height, digest, difference_hash(image).hex()

@@ -237,7 +237,10 @@ def _draw_mask(
     canvas: Array, rng: Generator, head: Array, yaw: float, worn: str, light: float
 ) -> None:
     fill, stroke = partial(_fill, canvas, head, yaw=yaw), partial(_stroke, canvas, head, yaw=yaw)
-    kind, colour = str(rng.choice(list(FOLDS))), _pick(rng, rng.choice(("mask", "mask_rare"), p=(0.8, 0.2)))
+    kind, colour = (
+        str(rng.choice(list(FOLDS))),
+        _pick(rng, rng.choice(("mask", "mask_rare"), p=(0.8, 0.2))),
+    )
     second = rng.choice((colour * 0.6, colour * 1.3 + 40, _pick(rng, "mask_rare")))
     pattern = (rng.integers(len(PATTERNS)), second) if rng.random() < 0.12 else None
     # Worn wrongly, it leaves the nose free or hangs on the chin.

@@ -46,7 +46,7 @@ def grouped_protocol(
         `samples` with a column split: train, val, test, or unused for flips outside training.
 
     Raises:
-        InputError: fewer groups of photographs than folds.
+        InputError: too few groups of photographs for both classes in each part.
     """
     group = samples["image"].map(groups)
     split = np.full(len(samples), "train", dtype=object)
@@ -58,6 +58,12 @@ def grouped_protocol(
     split[group.isin(group[crops[tested]])] = "test"
     split[group.isin(group[rest[validated]])] = "val"
     split[(samples["flip"] == 1) & (split != "train")] = "unused"
+    for name in ("train", "val", "test"):
+        if samples["label"][split == name].nunique() < 2:
+            raise InputError(
+                f"split: {name} has only one of the two classes; lower crop.min_area, add "
+                "photographs of the other, or set split.protocol to report"
+            )
     return _checked(samples.assign(split=split))
 
 
@@ -96,7 +102,12 @@ def _one_fold(
             "raise split.test or split.val, lower crop.min_area, or add photographs"
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    return next(splitter.split(rows, labels[rows], group[rows]))[1]
+    try:
+        return next(splitter.split(rows, labels[rows], group[rows]))[1]
+    except ValueError as error:  # neither class has as many samples as there are folds
+        raise InputError(
+            f"split: too few samples ({error}); lower crop.min_area, or add photographs"
+        ) from error
 
 
 def _checked(splits: pd.DataFrame) -> pd.DataFrame:

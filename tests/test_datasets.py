@@ -113,15 +113,6 @@ def test_a_broken_link_is_told_by_name(voc, tmp_path, target):
     assert "gone.png" in refused(voc, target)
 
 
-def test_what_an_earlier_source_left_is_gone(voc, tmp_path, target):
-    datasets.fetch(str(voc), target)
-    other = tmp_path / "other"
-    shutil.copytree(voc, other)
-    (other / "images" / "c.png").unlink()
-    (other / "annotations" / "c.xml").unlink()
-    datasets.fetch(str(other), target)
-    assert contents(target) == contents(other)
-
 
 def symbolic_link(name):
     info = zipfile.ZipInfo(name)

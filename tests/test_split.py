@@ -118,6 +118,7 @@ def test_the_grouped_protocol_follows_its_seed():
         pytest.param([1] * 30, id="one class only"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:The least populated class")
 def test_too_few_groups_for_both_classes_in_each_part_are_told(labels):
     image = [f"{number}.png" for number in range(len(labels))]
     samples = pd.DataFrame({"image": image, "face": 0, "label": labels, "flip": 0})
