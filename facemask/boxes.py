@@ -64,8 +64,14 @@ def area(boxes: Any) -> Any:  # noqa: ANN401
     return ops.prod(ops.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), axis=1)
 
 
+@keras.saving.register_keras_serializable("facemask")
 class MeanIoU(keras.metrics.MeanMetricWrapper):
     """Keras metric: the mean over samples of `iou`, for boxes in one format."""
 
     def __init__(self, box_format: str, name: str = "iou", dtype: str | None = None) -> None:
         super().__init__(iou, name=name, dtype=dtype, box_format=box_format)
+        self.box_format = box_format
+
+    def get_config(self) -> dict[str, object]:
+        """Return what rebuilds this metric."""
+        return {"box_format": self.box_format, "name": self.name, "dtype": self.dtype}

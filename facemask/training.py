@@ -40,7 +40,8 @@ def train(
 
     Returns:
         One row an epoch: epoch (from 1), learning_rate, seconds, loss, label_loss, box_loss,
-        label_accuracy, box_iou, and the same with val_.
+        label_accuracy, box_iou, and the same with val_. Keras averages the losses of single heads
+        over batches, not samples: where the last batch is small they do not quite add up to loss.
 
     Raises:
         InputError: no epoch had a finite validation loss.
@@ -72,7 +73,7 @@ def train(
         # One line an epoch in a log file, a moving bar on a terminal.
         verbose=1 if sys.stdout.isatty() else 2,
     ).history
-    if not checkpoint.exists():
+    if not np.isfinite(history["val_loss"]).any():
         raise InputError(
             "no epoch had a finite validation loss; lower optimizer.learning_rate or loss_weights"
         )
@@ -138,4 +139,7 @@ def _schedule(experiment: Experiment) -> list[keras.callbacks.Callback]:
 
 
 def _best(checkpoint: Path) -> keras.callbacks.Callback:
-    return keras.callbacks.ModelCheckpoint(checkpoint, monitor="val_loss", save_best_only=True)
+    # The threshold keeps a first loss that is not a number from passing for the best.
+    return keras.callbacks.ModelCheckpoint(
+        checkpoint, monitor="val_loss", save_best_only=True, initial_value_threshold=np.inf
+    )

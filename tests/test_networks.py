@@ -179,8 +179,9 @@ def test_random_backbone_tells_images_apart(name: str) -> None:
     size = BACKBONES[name].input_size
     features = answer(backbone(name), pixels(size, count=6))
     assert np.isfinite(features).all()
-    # Between images the features differ by as much as a tenth of what they differ by within one.
-    assert features.std(axis=0).mean() > 0.1 * features.std(axis=1).mean()
+    # Their size matters: unsettled, MobileNetV2 answers about 1e-12 to everything.
+    assert features.std(axis=0).mean() > 0.05
+    assert (features.std(axis=0) > 1e-3).mean() > 0.9
 
 
 def test_random_weights_are_the_same_in_two_builds() -> None:

@@ -213,7 +213,7 @@ def test_a_seed_fixes_everything_and_test_samples_nothing(tmp_path: Path) -> Non
     splits = toy_splits(count=20, val=5)
     inputs, experiment = (
         toy_crops(splits),
-        on_crops(dropout=dict.fromkeys(["label", "box", "shared"], 0.3) | {"dense": 0}),
+        on_crops(epochs=2, dropout={"dense": 0, "shared": 0.3, "label": 0.3, "box": 0.3}),
     )
     history, model = fit(experiment, inputs, splits, tmp_path / "one.keras")
     # Again: memory-mapped, and with other answers and pixels in the rows that only test.

@@ -20,7 +20,7 @@ def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
     Args:
         backbone: a class of keras.applications and the size s of its input.
         weights: `imagenet` (Keras downloads them), `random` (seeded), or a folder that holds
-            one .h5 file named after the application, as in mobilenet_v2.weights.h5.
+            mobilenet_v2.weights.h5 or Keras' own file mobilenet_v2*.h5, and so on.
 
     Returns:
         The model, (N, s, s, 3) raw values 0-255 to (N, d), with the application's own
@@ -29,18 +29,19 @@ def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
     Raises:
         InputError: no such application, or its weights are missing or do not fit.
     """
-    application = getattr(keras.applications, backbone.application, None)
+    name = backbone.application
+    application = getattr(keras.applications, name, None)
     if not inspect.isfunction(application):
         raise InputError(
-            f"backbones: keras.applications has no network {backbone.application!r}; "
+            f"backbones: keras.applications has no network {name!r}; "
             "give a name as it stands there, such as MobileNetV2"
         )
-    # The file of an application is the module that also holds its preprocessing.
+    # An application's module also holds its preprocessing.
     module = inspect.getmodule(application)
     shape = (backbone.input_size, backbone.input_size, 3)
     loaded = weights
     if weights not in ("imagenet", "random"):
-        loaded = str(_weights_file(Path(weights), module.__name__.rsplit(".", 1)[-1]))
+        loaded = str(_weights_file(Path(weights), name.lower(), module.__name__.split(".")[-1]))
     keras.utils.set_random_seed(RANDOM_SEED)
     try:
         network = application(
@@ -48,14 +49,15 @@ def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
         )
     except Exception as error:
         raise InputError(
-            f"{backbone.application} could not take the weights {loaded}: {error}"
+            f"{name} could not be built with the weights {loaded}: {error}\n"
+            "Put a whole file there, or set datasets.<name>.weights to imagenet, random or a folder of files"
         ) from error
     inputs = keras.Input(shape, name="inputs")
     # The identity gives preprocessing a tensor of its own: some of it works in place.
     features = network(module.preprocess_input(layers.Identity()(inputs)))
     model = keras.Model(inputs, layers.GlobalAveragePooling2D(name="features")(features))
     if weights == "random":
-        _settle_normalisation(model)
+        _settle_normalisation(model, network)
     model.trainable = False
     return model, loaded
 
@@ -75,27 +77,28 @@ def weights_digest(model: keras.Model, loaded: str) -> str:
     return digest.hexdigest()
 
 
-def _weights_file(folder: Path, name: str) -> Path:
-    found = sorted(folder.glob(f"{name}*.h5"))
+def _weights_file(folder: Path, application: str, module: str) -> Path:
+    for name in (application, module):
+        if (exact := folder / f"{name}.weights.h5").exists():
+            return exact
+    found = sorted(folder.glob(f"{module}*.h5"))
     if len(found) != 1:
         holds = ", ".join(path.name for path in found) or "none"
         raise InputError(
-            f"weights folder {folder}: one file {name}*.h5 is wanted, found {holds}; "
+            f"weights folder {folder}: one file {module}*.h5 is wanted, found {holds}; "
             "put it there, or set datasets.<name>.weights to imagenet or random"
         )
     return found[0]
 
 
-def _settle_normalisation(model: keras.Model) -> None:
+def _settle_normalisation(model: keras.Model, network: keras.Model) -> None:
     """Measure the batch-normalisation statistics of a randomly initialised network on noise.
 
     Without it the signal of a deep random network fades to a constant before the last layer.
     """
     cells = np.random.default_rng(RANDOM_SEED).integers(0, 256, (16, 16, 16, 3), dtype=np.uint8)
     noise = keras.ops.image.resize(cells.astype("float32"), model.input_shape[1:3])
-    norms = [
-        layer for layer in model._flatten_layers() if isinstance(layer, layers.BatchNormalization)
-    ]
+    norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
     momenta = [layer.momentum for layer in norms]
     for layer in norms:
         layer.momentum = 0.0
