@@ -92,8 +92,10 @@ def _unpack(source: Path, folder: Path) -> None:
                 with archive.open(info) as packed, target.open("wb") as file:
                     shutil.copyfileobj(packed, file)
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, zlib.error) as error:
-        raise InputError(f"{source}: not a whole zip file ({error}); fetch it again, or "
-            "give another path in datasets.<name>.source") from error
+        raise InputError(
+            f"{source}: not a whole zip file ({error}); fetch it again, or "
+            "give another path in datasets.<name>.source"
+        ) from error
 
 
 def _is_file(info: zipfile.ZipInfo) -> bool:

@@ -113,7 +113,6 @@ def test_a_broken_link_is_told_by_name(voc, tmp_path, target):
     assert "gone.png" in refused(voc, target)
 
 
-
 def symbolic_link(name):
     info = zipfile.ZipInfo(name)
     info.external_attr = (stat.S_IFLNK | 0o777) << 16

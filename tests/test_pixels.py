@@ -103,9 +103,7 @@ def test_every_photograph_is_decoded_once_for_all_sizes_and_flips(
     monkeypatch.setattr(cv2, "imdecode", counting)
     packed(samples, photographs[0], tmp_path)
     # 1.png has no sample and is not opened at all.
-    assert decoded == {
-        (photographs[0] / name).read_bytes(): 1 for name in ("0.png", "2.png")
-    }
+    assert decoded == {(photographs[0] / name).read_bytes(): 1 for name in ("0.png", "2.png")}
 
 
 def test_16_bit_rgba_and_the_same_in_8_bits_give_the_same_inputs(photographs, samples, tmp_path):

@@ -198,8 +198,6 @@ def contents(folder):
     }
 
 
-
-
 def remove_image(folder):
     path = photographs(folder)[1]
     path.unlink()

@@ -50,7 +50,8 @@ def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
     except Exception as error:
         raise InputError(
             f"{name} could not be built with the weights {loaded}: {error}\n"
-            "Put a whole file there, or set datasets.<name>.weights to imagenet, random or a folder of files"
+            "Put a whole file there, or set datasets.<name>.weights to imagenet, random or a "
+            "folder of files"
         ) from error
     inputs = keras.Input(shape, name="inputs")
     # The identity gives preprocessing a tensor of its own: some of it works in place.
