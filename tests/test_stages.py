@@ -146,11 +146,11 @@ def test_dvc_draws_curves_and_confusion_matrices(project):
     assert sum("predictions" in name for name in plots) == len(EXPERIMENTS)
 
 
-def test_one_changed_value_reruns_its_experiment_alone(project, tmp_path):
+def test_one_changed_value_reruns_its_experiment_alone(project):
     output = dvc(project, "exp", "run", "-S", "experiments.scratch_1.epochs=2")
     assert ran(output) == ["train@scratch_1", "evaluate@scratch_1", "report"]
     changes = json.loads(dvc(project, "metrics", "diff", "--json"))
-    epochs = changes["diff"]["metrics/sample/scratch_1.json"]["epochs"]
+    epochs = changes["metrics/sample/scratch_1.json"]["epochs"]
     assert (epochs["old"], epochs["new"]) == (1, 2)
     run(project, "git", "checkout", "-q", ".")
     dvc(project, "checkout", "-q")

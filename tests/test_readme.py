@@ -1,0 +1,37 @@
+"""The README promises figures: they are those of the committed metrics."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PUBLISHED = pd.read_csv(ROOT / "reference/published_results.csv", index_col="id")
+
+
+def results():
+    """The rows of the README's results table: experiment → cells."""
+    rows = {}
+    for line in (ROOT / "README.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        name = cells[0].strip("`*¹ ")
+        if line.startswith("| `") and name in PUBLISHED.index:
+            rows[name] = [cell.strip("*") for cell in cells[1:]]
+    return rows
+
+
+def test_the_table_has_every_experiment_of_the_study():
+    assert list(results()) == list(PUBLISHED.index)
+
+
+@pytest.mark.parametrize("name", PUBLISHED.index)
+def test_measured_and_published_figures_are_those_of_the_files(name):
+    test = json.loads((ROOT / f"metrics/kaggle/{name}.json").read_text())["test"]
+    published = PUBLISHED.loc[name]
+    expected = [
+        test["accuracy"], published["test_accuracy"], test["recall_with_mask"],
+        test["recall_without_mask"], test["mean_iou"], published["test_iou"],
+    ]  # fmt: skip
+    shown = ["" if pd.isna(value) else f"{100 * value:.2f}" for value in expected]
+    assert [cell.replace("-", "") for cell in results()[name]] == shown
