@@ -76,7 +76,11 @@ def parse(
             f"wholly outside the image of {row.width} x {row.height} pixels; correct it"
         )
     if defects:
-        raise InputError(f"{len(defects)} defect(s) in the annotations:\n  " + "\n  ".join(defects))
+        raise InputError(
+            f"{len(defects)} defect(s) in the annotations:\n  "
+            + "\n  ".join(defects)
+            + "\nThese are copies: mend your own files, then run dvc repro -f fetch && dvc repro"
+        )
     return _clip_and_label(table, classes, len(photographs))
 
 

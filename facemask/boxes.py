@@ -9,7 +9,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 from keras import ops
+
+from facemask.partition import CROP_BOX
 
 UNION_FLOOR = 1e-8
 
@@ -21,17 +24,17 @@ def convert(boxes: Any, source: str, target: str, size: int) -> Any:  # noqa: AN
     )
 
 
-def crop_targets(corners: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Divide boxes inside crops by their crops' sides.
+def true_boxes(samples: pd.DataFrame) -> np.ndarray:
+    """Return the annotated boxes of samples, divided by their crops' sides.
 
     Args:
-        corners: (N, 4) x0, y0, x1, y1, half-open pixels of the crop.
-        width, height: (N,) px of the crops.
+        samples: rows with the crop rectangle x0 … y1 and the box in it, box_x0 … box_y1 (px).
 
     Returns:
         float32 (N, 4) in `rel_xyxy`.
     """
-    return (corners / np.stack([width, height, width, height], axis=1)).astype(np.float32)
+    sides = (samples[["x1", "y1"]].to_numpy() - samples[["x0", "y0"]].to_numpy()).astype(float)
+    return (samples[CROP_BOX].to_numpy() / np.tile(sides, 2)).astype(np.float32)
 
 
 def iou(true: Any, predicted: Any, box_format: str = "rel_xyxy") -> Any:  # noqa: ANN401

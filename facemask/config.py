@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from facemask.errors import InputError
 
-# pydantic puts the kind of schedule into the place of an error; it is no key.
-TAGS = {("schedule", "constant"), ("schedule", "plateau")}
+# Names in metrics/<dataset> that are not experiments.
+RESERVED = {"data", "validation", "backbones", "predictions"}
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 ClassName = Literal["with_mask", "without_mask"]
@@ -64,6 +64,18 @@ class Split(Section):
     val: float = Field(gt=0, lt=1)
     seed: int = Field(ge=0)
 
+    @model_validator(mode="after")
+    def _results_of_protocols_stay_apart(self) -> "Split":
+        if (self.protocol == "grouped") != self.suffix.startswith("_grouped"):
+            raise ValueError(
+                f"protocol is {self.protocol} and suffix {self.suffix!r}: a grouped run "
+                "keeps its results apart, so set both, split.protocol=grouped and "
+                "split.suffix=_grouped, or neither"
+            )
+        if self.protocol == "grouped" and max(self.test, self.val) > 0.5:
+            raise ValueError("the grouped protocol takes one fold: give test and val up to 0.5")
+        return self
+
 
 class Pack(Section):
     """Side lengths, in pixels, of the square inputs that crops are stretched to."""
@@ -109,7 +121,7 @@ class BoxLoss(Section):
     """The loss of the box head; the threshold counts for smooth_l1 and huber."""
 
     name: Literal["mse", "smooth_l1", "huber"]
-    threshold: float = Field(default=1.0, gt=0)
+    threshold: float = Field(gt=0)
 
 
 class Losses(Section):
@@ -133,16 +145,13 @@ class Optimizer(Section):
     learning_rate: float = Field(gt=0)
 
 
-class Constant(Section):
-    """The learning rate stays as it is."""
+class Schedule(Section):
+    """How the learning rate changes: not at all, or by ReduceLROnPlateau on the validation loss.
 
-    name: Literal["constant"]
+    Patience (epochs) and factor count for plateau.
+    """
 
-
-class Plateau(Section):
-    """ReduceLROnPlateau on the validation loss."""
-
-    name: Literal["plateau"]
+    name: Literal["constant", "plateau"]
     patience: int = Field(ge=0)
     factor: float = Field(gt=0, lt=1)
 
@@ -157,7 +166,7 @@ class Experiment(Section):
     losses: Losses
     loss_weights: LossWeights
     optimizer: Optimizer
-    schedule: Annotated[Constant | Plateau, Field(discriminator="name")]
+    schedule: Schedule
     early_stopping: int = Field(ge=0)
     batch_size: int = Field(ge=1)
     epochs: int = Field(ge=1)
@@ -203,6 +212,14 @@ class Config(Section):
         inputs += [f"features/{name}" for name in self.backbones]
         for name, experiment in self.experiments.items():
             _known(experiment.inputs, inputs, f"experiments.{name}.inputs", "pack or backbones")
+            if name in RESERVED:
+                raise ValueError(f"experiments.{name}: the name is taken; choose another")
+        for name, dataset in self.datasets.items():
+            for subject in dataset.remarks:
+                named = {*self.backbones, *self.experiments}
+                _known(
+                    subject, named, f"a key of datasets.{name}.remarks", "backbones or experiments"
+                )
         return self
 
 
@@ -228,17 +245,13 @@ def _known(value: str, allowed: Collection[str], key: str, where: str) -> None:
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, words, n=1)
+    near = difflib.get_close_matches(word, set(words) - {word}, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _explain(problem: Any) -> str:  # noqa: ANN401
     """One line for one pydantic error: the key as -S would write it, the value, the remedy."""
-    path = [
-        part
-        for before, part in zip(("", *problem["loc"]), problem["loc"], strict=False)
-        if part != "[key]" and (before, part) not in TAGS
-    ]
+    path = [part for part in problem["loc"] if part != "[key]"]
     key = ".".join(map(str, path))
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":

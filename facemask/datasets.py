@@ -26,20 +26,30 @@ def fetch(source: str, folder: Path) -> None:
         source: `drawn:N` (N photographs drawn by the project), `kaggle:OWNER/NAME` (downloaded with
             kagglehub), or the path of a folder or zip that holds images and Pascal-VOC XML files,
             in any layout of folders.
-        folder: where to; made if it is not there.
+        folder: where to; its images and annotations are made anew.
 
     Raises:
-        InputError: the source does not exist, cannot be read, or holds no annotated photographs.
+        InputError: the source does not exist, cannot be read, holds no annotated photographs, or
+            lies in `folder`.
     """
     kind, _, rest = source.partition(":")
+    path = Path(source).expanduser()
+    if folder.resolve() in (path.resolve(), *path.resolve().parents):
+        raise InputError(
+            f"source {source!r} lies in {folder}, which is overwritten: keep your files elsewhere"
+        )
+    # DVC does not delete this folder before the stage runs (persist), so that a source that lies in
+    # it is still there to be refused.
+    for kind_of_file in ("images", "annotations"):
+        shutil.rmtree(folder / kind_of_file, ignore_errors=True)
     if kind == "drawn":
         sample.draw_dataset(folder, _count(rest, source))
     elif kind == "kaggle":
         _copy_folder(_download(rest), folder)
-    elif Path(source).is_file():
-        _unpack(Path(source), folder)
+    elif path.is_file():
+        _unpack(path, folder)
     else:
-        _copy_folder(Path(source), folder)
+        _copy_folder(path, folder)
 
 
 def photograph_paths(folder: Path) -> list[Path]:

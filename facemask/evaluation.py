@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from facemask import boxes
 from facemask.config import Experiment
-from facemask.training import true_boxes
 
 BATCH = 256
 NAMES = np.array(["without_mask", "with_mask"])
@@ -47,7 +46,7 @@ def predict(
     label, box = (np.concatenate([answer[head] for answer in answers]) for head in ("label", "box"))
     # The last neuron is "with mask", whether there are two or one.
     probability = label[:, -1]
-    true = true_boxes(samples)
+    true = boxes.true_boxes(samples)
     predicted = keras.ops.convert_to_numpy(
         boxes.convert(box, experiment.box_format, "rel_xyxy", size)
     )

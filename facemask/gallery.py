@@ -9,12 +9,11 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
 
-from facemask import figures, partition
+from facemask import boxes, figures, partition
 from facemask.config import Crop
 from facemask.curves import long_table
 from facemask.evaluation import NAMES
 from facemask.photographs import read_rgb
-from facemask.training import true_boxes
 
 METRICS = ("manhattan", "euclidean", "chebyshev")
 SHEET_SAMPLES = 48
@@ -55,7 +54,7 @@ def draw(
     draw_partition(images, faces, samples, crop, drawn["partition"])
     rows = spread(samples, SHEET_SAMPLES)
     figures.contact_sheet(
-        crops[rows["sample"]], true_boxes(rows), rows["label"], drawn["contact_sheet"]
+        crops[rows["sample"]], boxes.true_boxes(rows), rows["label"], drawn["contact_sheet"]
     )
     drawn["leaderboard"] = folder / "leaderboard.png"
     figures.leaderboard_picture(ranking, drawn["leaderboard"])
@@ -89,13 +88,13 @@ def draw_partition(
     """Draw the photograph that gives the most crops, divided by each of the three distances."""
     name = samples["image"].value_counts().sort_index().idxmax()
     photograph = read_rgb(images / name)
-    boxes = faces.loc[faces["image"] == name, partition.BOX].to_numpy()
+    found = faces.loc[faces["image"] == name, partition.BOX].to_numpy()
     height, width = photograph.shape[:2]
     partitions = {}
     for metric in METRICS:
-        owner = partition.assign(boxes, width, height, metric, crop.modulus, crop.remainder)
-        partitions[metric] = owner, partition.rectangles(owner, boxes)
-    figures.partition_picture(photograph, boxes, partitions, crop.min_area, path)
+        owner = partition.assign(found, width, height, metric, crop.modulus, crop.remainder)
+        partitions[metric] = owner, partition.rectangles(owner, found)
+    figures.partition_picture(photograph, found, partitions, crop.min_area, path)
 
 
 def best_on_validation(

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 from facemask import boxes
-from facemask.config import Experiment, Plateau
+from facemask.config import Experiment
 from facemask.errors import InputError
 from facemask.losses import box_loss
 from facemask.networks import build
-from facemask.partition import CROP_BOX
 
 
 def train(
@@ -47,7 +46,13 @@ def train(
         InputError: no epoch had a finite validation loss.
     """
     keras.utils.set_random_seed(seed)
-    model = build(experiment, inputs.shape[1:])
+    try:
+        model = build(experiment, inputs.shape[1:])
+    except ValueError as error:
+        raise InputError(
+            f"the network does not fit inputs of {inputs.shape[1:]}: {error}\n"
+            "Give it fewer filters or pools, or larger inputs"
+        ) from error
     optimizer = experiment.optimizer
     model.compile(
         optimizer=keras.optimizers.get(
@@ -97,14 +102,8 @@ def targets(samples: pd.DataFrame, experiment: Experiment, size: int) -> dict[st
         label = keras.utils.to_categorical(label, 2)
     else:
         label = label[:, None].astype(np.float32)
-    box = boxes.convert(true_boxes(samples), "rel_xyxy", experiment.box_format, size)
+    box = boxes.convert(boxes.true_boxes(samples), "rel_xyxy", experiment.box_format, size)
     return {"label": label, "box": keras.ops.convert_to_numpy(box)}
-
-
-def true_boxes(samples: pd.DataFrame) -> np.ndarray:
-    """Return the annotated boxes of samples: float32 (N, 4) corners divided by the crops' sides."""
-    width, height = samples["x1"] - samples["x0"], samples["y1"] - samples["y0"]
-    return boxes.crop_targets(samples[CROP_BOX].to_numpy(), width.to_numpy(), height.to_numpy())
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -125,7 +124,7 @@ class EpochLog(keras.callbacks.Callback):
 
 def _schedule(experiment: Experiment) -> list[keras.callbacks.Callback]:
     chosen: list[keras.callbacks.Callback] = []
-    if isinstance(experiment.schedule, Plateau):
+    if experiment.schedule.name == "plateau":
         chosen.append(
             keras.callbacks.ReduceLROnPlateau(
                 monitor="val_loss",

@@ -21,6 +21,7 @@ def embed(run: Run, name: str) -> None:
     about = {
         "weights": Path(loaded).name,
         "sha256": networks.weights_digest(model, loaded),
+        "remark": run.dataset.remarks.get(name, ""),
         "params": model.count_params(),
         "input_size": backbone.input_size,
     }

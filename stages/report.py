@@ -11,7 +11,7 @@ from facemask import gallery, report
 from facemask.curves import long_table
 from stages.common import Run, read_json, run_stage, write_csv
 
-PACKAGES = ["tensorflow-cpu", "keras", "numpy", "opencv-python-headless", "scikit-learn", "dvc"]
+PACKAGES = ["tensorflow", "keras", "numpy", "cv2", "sklearn", "dvc"]
 
 
 def write_report(run: Run) -> None:
@@ -47,7 +47,7 @@ def gather(run: Run) -> dict[str, Any]:
     backbone_of = {name: experiment.backbone for name, experiment in params.experiments.items()}
     measured = read_metrics(run, run.metrics)
     beside = None
-    if first != run.metrics:
+    if first != run.metrics and (first / "data.json").exists():
         data = read_json(first / "data.json")
         beside = {"name": first.name, "metrics": read_metrics(run, first), "data": data}
     return {
@@ -63,10 +63,16 @@ def gather(run: Run) -> dict[str, Any]:
         "published": pd.read_csv("reference/published_results.csv"),
         "backbones": {path.stem: read_json(path) for path in sorted(run.backbones.glob("*.json"))},
         "backbone_of": {name: backbone_of[name] for name in measured if backbone_of[name]},
-        "remarks": run.dataset.remarks,
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "remarks": {name: text for name, text in run.dataset.remarks.items() if text},
+        "versions": versions(),
         "beside": beside,
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides the figures, by the name each is installed under."""
+    installed = metadata.packages_distributions()
+    return {installed[name][0]: metadata.version(installed[name][0]) for name in PACKAGES}
 
 
 def read_metrics(run: Run, folder: Path) -> dict[str, Any]:

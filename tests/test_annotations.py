@@ -244,7 +244,9 @@ def test_all_defects_are_told_at_once(refused):
         assert name in message
     assert "good" not in message
     assert re.search(r"\b6 defect", message)
-    assert len(message.splitlines()) == 7
+    # One line each, between what is told and what to do.
+    assert len(message.splitlines()) == 1 + 6 + 1
+    assert "dvc repro -f fetch" in message
 
 
 def test_every_object_of_a_file_is_looked_at(refused):

@@ -106,8 +106,7 @@ def test_parameters_do_not_change_once_read():
         ("experiments__scratch_1__optimizer__learning_rate", "1e-3"),
         ("experiments__scratch_1__loss_weights__label", 0),
         ("crop__metric", "chebyshev"),
-        ("split__protocol", "grouped"),
-        ("split__suffix", "_grouped"),
+        ("split__suffix", "_seed_7"),
         ("balance__enabled", False),
         ("datasets__sample__classes__with_mask", None),
         ("datasets__kaggle__source", "/some/where/else.zip"),
@@ -235,6 +234,16 @@ def test_a_missing_key_is_told(key):
             {"experiments__xception_1__inputs": "features/xeption"},
             ["experiments.xception_1.inputs is 'features/xeption'", "'features/xception'?"],
         ),
+        ({"split__protocol": "grouped"}, ["split.protocol=grouped", "split.suffix=_grouped"]),
+        ({"split__suffix": "_grouped"}, ["protocol is report", "'_grouped'"]),
+        (
+            {"split__protocol": "grouped", "split__suffix": "_grouped", "split__test": 0.6},
+            ["split: ", "up to 0.5"],
+        ),
+        (
+            {"datasets__sample__remarks__xcepton": "untrue"},
+            ["datasets.sample.remarks", "'xcepton'", "'xception'?"],
+        ),
     ],
 )
 def test_values_that_do_not_fit_each_other(values, told):
@@ -250,6 +259,19 @@ def test_all_mistakes_are_told_at_once():
     for key in ("crop.metric", "split.seed", "experiments.scratch_1.epoch:", "  seed"):
         assert key in message
     assert len(message.splitlines()) == 5
+
+
+@pytest.mark.parametrize("name", ["data", "validation"])
+def test_an_experiment_cannot_take_the_name_of_another_metrics_file(name):
+    raw = changed()
+    raw["experiments"] = {name: OWN["experiments"]["scratch_1"]}
+    with pytest.raises(InputError, match=f"experiments.{name}"):
+        config.parse(raw)
+
+
+def test_a_grouped_run_is_kept_beside():
+    split = config.parse(changed(split__protocol="grouped", split__suffix="_grouped_2")).split
+    assert (split.protocol, split.suffix) == ("grouped", "_grouped_2")
 
 
 def test_a_name_that_is_also_a_kind_of_schedule_stays_in_the_key():

@@ -302,3 +302,22 @@ def test_a_wrong_number_of_drawn_photographs_is_told(target, count):
     message = refused(f"drawn:{count}", target)
     assert repr(f"drawn:{count}") in message
     assert not target.exists()
+
+
+@pytest.mark.parametrize("inside", ["", "mine"])
+def test_a_source_within_what_is_overwritten_is_refused_and_kept(voc, target, inside):
+    source = target / inside
+    shutil.copytree(voc, source, dirs_exist_ok=True)
+    before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    message = refused(source, target)
+    assert "overwritten" in message
+    assert {path: path.read_bytes() for path in source.rglob("*") if path.is_file()} == before
+
+
+def test_what_an_earlier_source_left_is_gone(voc, target):
+    (target / "images").mkdir(parents=True)
+    (target / "images/old.png").write_bytes(b"old")
+    datasets.fetch(str(voc), target)
+    assert {path.name for path in (target / "images").iterdir()} == {
+        path.name for path in (voc / "images").iterdir()
+    }

@@ -50,7 +50,7 @@ def test_loss_is_its_formula(name: str, threshold: float) -> None:
 
 def test_mse_is_the_mean_of_squares() -> None:
     true, predicted = some_pairs(128.0)
-    loss = box_loss(BoxLoss(name="mse"))
+    loss = box_loss(BoxLoss(name="mse", threshold=1.0))
     assert float(loss(true, predicted)) == pytest.approx(((predicted - true) ** 2).mean(), rel=1e-5)
 
 

@@ -165,7 +165,7 @@ def assert_same_weights(one: keras.Model, other: keras.Model) -> None:
         (on_crops(loss_weights={"label": 0.5, "box": 10}), 7),
         (
             on_crops(
-                losses={"label": "binary_crossentropy", "box": {"name": "mse"}},
+                losses={"label": "binary_crossentropy", "box": {"name": "mse", "threshold": 1.0}},
                 loss_weights={"label": 1, "box": 0.01},
                 box_format="center_xywh",
             ),
@@ -343,16 +343,15 @@ def test_targets_are_labels_as_the_loss_wants_them() -> None:
     binary = training.targets(rows, on_features(), SIZE)["label"]
     assert binary.shape == (12, 1)
     assert binary[:, 0].tolist() == rows["label"].tolist()
-    losses = {"label": "categorical_crossentropy", "box": {"name": "mse"}}
+    losses = {"label": "categorical_crossentropy", "box": {"name": "mse", "threshold": 1.0}}
     one_hot = training.targets(rows, on_features(losses=losses), SIZE)["label"]
     assert one_hot.shape == (12, 2)
     assert one_hot.sum(axis=1).tolist() == [1] * 12
     assert one_hot[:, 1].tolist() == rows["label"].tolist()  # the last neuron is "with mask"
 
 
-def test_true_boxes_are_corners_divided_by_the_crops_sides() -> None:
-    rows = toy_splits(count=12, val=3)
-    found = training.true_boxes(rows)
-    np.testing.assert_allclose(found, wanted_boxes(rows, "rel_xyxy"), rtol=1e-6)
-    by_hand = rows.iloc[0]
-    assert found[0, 3] == pytest.approx(by_hand["box_y1"] / (by_hand["y1"] - by_hand["y0"]))
+def test_a_network_that_does_not_fit_its_inputs_is_told(tmp_path: Path) -> None:
+    deep = edited("scratch_3")
+    crops = np.zeros((12, 16, 16, 3), np.uint8)
+    with pytest.raises(InputError, match=r"\(16, 16, 3\)"):
+        training.train(deep, crops, toy_splits(12, 3), 16, 0, tmp_path / "model.keras")

@@ -41,7 +41,9 @@ def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
     shape = (backbone.input_size, backbone.input_size, 3)
     loaded = weights
     if weights not in ("imagenet", "random"):
-        loaded = str(_weights_file(Path(weights), name.lower(), module.__name__.split(".")[-1]))
+        loaded = str(
+            _weights_file(Path(weights).expanduser(), name.lower(), module.__name__.split(".")[-1])
+        )
     keras.utils.set_random_seed(RANDOM_SEED)
     try:
         network = application(
@@ -82,7 +84,7 @@ def _weights_file(folder: Path, application: str, module: str) -> Path:
     for name in (application, module):
         if (exact := folder / f"{name}.weights.h5").exists():
             return exact
-    found = sorted(folder.glob(f"{module}*.h5"))
+    found = sorted({*folder.glob(f"{module}*.h5"), *folder.glob(f"{application}*.h5")})
     if len(found) != 1:
         holds = ", ".join(path.name for path in found) or "none"
         raise InputError(
