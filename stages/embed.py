@@ -21,12 +21,13 @@ def embed(run: Run, name: str) -> None:
     about = {
         "weights": Path(loaded).name,
         "sha256": networks.weights_digest(model, loaded),
-        "remark": run.dataset.remarks.get(name, ""),
         "params": model.count_params(),
         "input_size": backbone.input_size,
     }
     write_json(about, folder / "backbone.json")
-    write_json(about, run.backbones / f"{name}.json")
+    # The remark stands beside the features, not with them: its wording must not retrain the heads.
+    remark = run.dataset.remarks.get(name, "")
+    write_json({**about, "remark": remark}, run.backbones / f"{name}.json")
 
 
 if __name__ == "__main__":
