@@ -200,10 +200,10 @@ def shortfalls(
                 if row["id"] in remarks:
                     cause = remarks[row["id"]]
                 elif row["note"]:
-                    cause = f"about its weights: {row['note']}"
+                    cause = row["note"]
                 else:
                     cause = _chance(row, figure, split, int(sizes[split]), iou_deviation)
-                sentences.append(f"{start}: {_sentence(cause)}")
+                sentences.append(f"{start}. {_sentence(cause)}")
     return sentences
 
 
@@ -228,7 +228,7 @@ def _chance(
     noise = half_width(variances[0], size, variances[1], PUBLISHED_SIZES[split])
     place = "within" if published - measured <= noise else "outside"
     text = (
-        f"{place} the 95 % sampling noise of ±{percent(noise)} points of the two "
+        f"This lies {place} the 95 % sampling noise of ±{percent(noise)} points of the two "
         f"{SPLIT_NAMES[split]} sets ({size:,} and {PUBLISHED_SIZES[split]:,} samples)"
     )
     if row["protocol"] != "report":

@@ -227,7 +227,7 @@ def test_a_known_cause_is_named(published):
         metrics, published, {"scratch_7": "it was stopped early."}, {"xception_5": XCEPTION}
     )
     assert first_one.endswith("79.44 %: it was stopped early.")
-    assert second.endswith(f"87.14 %: about its weights: {XCEPTION}.")
+    assert second.endswith(f"87.14 %. {XCEPTION}.")
 
 
 def test_other_protocols_and_other_data_are_told_apart(published):
