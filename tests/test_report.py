@@ -226,7 +226,7 @@ def test_a_known_cause_is_named(published):
     first_one, second = shortfalls(
         metrics, published, {"scratch_7": "it was stopped early."}, {"xception_5": XCEPTION}
     )
-    assert first_one.endswith("79.44 %: it was stopped early.")
+    assert first_one.endswith("79.44 %. it was stopped early.")
     assert second.endswith(f"87.14 %. {XCEPTION}.")
 
 
