@@ -5,6 +5,7 @@ Figures are fractions 0..1 in tables and per cent (differences: points) in the r
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,13 @@ LAYOUT_ONLY = (
     "layout."
 )
 NONE = "-"
+PACKAGES = ["tensorflow", "keras", "numpy", "cv2", "sklearn", "dvc"]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides the figures, by the name each is installed under."""
+    installed = metadata.packages_distributions()
+    return {installed[name][0]: metadata.version(installed[name][0]) for name in PACKAGES}
 
 
 def weight_notes(

@@ -1,6 +1,5 @@
 """Put every figure of this run beside the published one, with pictures."""
 
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,6 @@ import pandas as pd
 from facemask import gallery, report
 from facemask.curves import long_table
 from stages.common import Run, read_json, run_stage, write_csv
-
-PACKAGES = ["tensorflow", "keras", "numpy", "cv2", "sklearn", "dvc"]
 
 
 def write_report(run: Run) -> None:
@@ -64,15 +61,9 @@ def gather(run: Run) -> dict[str, Any]:
         "backbones": {path.stem: read_json(path) for path in sorted(run.backbones.glob("*.json"))},
         "backbone_of": {name: backbone_of[name] for name in measured if backbone_of[name]},
         "remarks": {name: text for name, text in run.dataset.remarks.items() if text},
-        "versions": versions(),
+        "versions": report.versions(),
         "beside": beside,
     }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what decides the figures, by the name each is installed under."""
-    installed = metadata.packages_distributions()
-    return {installed[name][0]: metadata.version(installed[name][0]) for name in PACKAGES}
 
 
 def read_metrics(run: Run, folder: Path) -> dict[str, Any]:

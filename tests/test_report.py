@@ -480,3 +480,12 @@ def test_render_names_what_is_missing(arguments):
     arguments["data"] = {key: value for key, value in DATA.items() if key != "samples"}
     with pytest.raises(KeyError, match="samples"):
         report.render(**arguments)
+
+
+def test_versions_are_those_of_the_imported_packages():
+    import keras
+
+    found = report.versions()
+    assert found["keras"] == keras.__version__
+    assert found["numpy"] == np.__version__
+    assert any(name.startswith("tensorflow") for name in found)
