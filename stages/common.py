@@ -63,4 +63,4 @@ def run_stage(stage: Callable[..., None]) -> None:
     try:
         stage(Run(), *sys.argv[1:])
     except InputError as error:
-        sys.exit(f"\nThe {stage.__name__} stage stopped: {error}\n")
+        sys.exit(f"\nThe {Path(sys.argv[0]).stem} stage stopped: {error}\n")
