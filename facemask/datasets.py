@@ -30,13 +30,14 @@ def fetch(source: str, folder: Path) -> None:
 
     Raises:
         InputError: the source does not exist, cannot be read, holds no annotated photographs, or
-            lies in `folder`.
+            overlaps `folder`.
     """
     kind, _, rest = source.partition(":")
     path = Path(source).expanduser()
-    if folder.resolve() in (path.resolve(), *path.resolve().parents):
+    theirs, ours = path.resolve(), folder.resolve()
+    if theirs.is_relative_to(ours) or ours.is_relative_to(theirs):
         raise InputError(
-            f"source {source!r} lies in {folder}, which is overwritten: keep your files elsewhere"
+            f"source {source!r} overlaps {folder}, which is overwritten: keep your files elsewhere"
         )
     # DVC does not delete this folder before the stage runs (persist), so that a source that lies in
     # it is still there to be refused.

@@ -314,6 +314,14 @@ def test_a_source_within_what_is_overwritten_is_refused_and_kept(voc, target, in
     assert {path: path.read_bytes() for path in source.rglob("*") if path.is_file()} == before
 
 
+def test_a_source_around_what_is_overwritten_is_refused_and_kept(voc, tmp_path):
+    source = tmp_path / "mine"
+    shutil.copytree(voc, source / "raw")
+    before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    assert "overwritten" in refused(source, source / "raw")
+    assert {path: path.read_bytes() for path in source.rglob("*") if path.is_file()} == before
+
+
 def test_what_an_earlier_source_left_is_gone(voc, target):
     (target / "images").mkdir(parents=True)
     (target / "images/old.png").write_bytes(b"old")
