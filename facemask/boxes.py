@@ -48,11 +48,19 @@ def iou(true: Any, predicted: Any, box_format: str = "rel_xyxy") -> Any:  # noqa
         (N,) in [0, 1]; a box of negative width or height overlaps nothing.
     """
     true, predicted = corners(true, box_format), corners(predicted, box_format)
-    low = ops.maximum(true[:, :2], predicted[:, :2])
-    high = ops.minimum(true[:, 2:], predicted[:, 2:])
-    intersection = ops.prod(ops.maximum(high - low, 0.0), axis=1)
-    union = area(true) + area(predicted) - intersection
-    return intersection / ops.maximum(union, UNION_FLOOR)
+    return intersection(true, predicted) / ops.maximum(union(true, predicted), UNION_FLOOR)
+
+
+def intersection(first: Any, second: Any) -> Any:  # noqa: ANN401
+    """Area that each pair of boxes, (N, 4) corners, has in common: (N,)."""
+    low = ops.maximum(first[:, :2], second[:, :2])
+    high = ops.minimum(first[:, 2:], second[:, 2:])
+    return _product(high - low)
+
+
+def union(first: Any, second: Any) -> Any:  # noqa: ANN401
+    """Area that each pair of boxes, (N, 4) corners, covers together: (N,)."""
+    return area(first) + area(second) - intersection(first, second)
 
 
 def corners(boxes: Any, box_format: str) -> Any:  # noqa: ANN401
@@ -64,7 +72,12 @@ def corners(boxes: Any, box_format: str) -> Any:  # noqa: ANN401
 
 def area(boxes: Any) -> Any:  # noqa: ANN401
     """Area of boxes (N, 4) given as corners; nothing for a box of negative width or height."""
-    return ops.prod(ops.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), axis=1)
+    return _product(boxes[:, 2:] - boxes[:, :2])
+
+
+def _product(sides: Any) -> Any:  # noqa: ANN401
+    sides = ops.maximum(sides, 0.0)
+    return sides[:, 0] * sides[:, 1]
 
 
 @keras.saving.register_keras_serializable("facemask")

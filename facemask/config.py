@@ -1,7 +1,8 @@
 """What params.yaml may say: every key, its type and its range, checked before any work starts."""
 
+import copy
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -9,7 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from facemask.errors import InputError
 
 # Names in metrics/<dataset> that are not experiments.
-RESERVED = {"data", "validation", "backbones", "predictions"}
+RESERVED = {"data", "validation", "backbones", "predictions", "searches", "statistics"}
+# What an experiment on a search's findings says where the value is the search's, and a valid value
+# to stand there until `choose` puts in what was found.
+SEARCHED = "searched"
+STAND_INS = {
+    ("network", "dense"): [1],
+    ("dropout", "shared"): 0.0,
+    ("dropout", "label"): 0.0,
+    ("dropout", "box"): 0.0,
+    ("optimizer", "learning_rate"): 1.0,
+}
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 ClassName = Literal["with_mask", "without_mask"]
@@ -117,17 +128,29 @@ class Dropout(Section):
     box: Fraction
 
 
+class LabelLoss(Section):
+    """The loss of the label head, which decides its neurons: 2 if categorical, else 1.
+
+    Smoothing moves the targets 0 and 1 towards ½; a focal gamma above 0 turns down what the
+    network is already sure of.
+    """
+
+    name: Literal["categorical_crossentropy", "binary_crossentropy"]
+    smoothing: Fraction
+    focal_gamma: float = Field(ge=0)
+
+
 class BoxLoss(Section):
     """The loss of the box head; the threshold counts for smooth_l1 and huber."""
 
-    name: Literal["mse", "smooth_l1", "huber"]
+    name: Literal["mse", "smooth_l1", "huber", "giou", "diou", "ciou"]
     threshold: float = Field(gt=0)
 
 
 class Losses(Section):
-    """The losses of the two heads; the label loss decides its head's neurons (2 or 1)."""
+    """The losses of the two heads."""
 
-    label: Literal["categorical_crossentropy", "binary_crossentropy"]
+    label: LabelLoss
     box: BoxLoss
 
 
@@ -138,52 +161,119 @@ class LossWeights(Section):
     box: float = Field(ge=0)
 
 
-class Optimizer(Section):
-    """An optimizer of Keras by its lower-case name."""
+class ClassWeights(Section):
+    """How much the label of a training sample counts, by its class."""
 
-    name: Literal["rmsprop", "adam", "sgd"]
+    with_mask: float = Field(gt=0)
+    without_mask: float = Field(gt=0)
+
+
+class Optimizer(Section):
+    """An optimizer of Keras by its lower-case name; options are its constructor's others."""
+
+    name: Literal[
+        "rmsprop", "adam", "adamw", "sgd", "nadam", "adamax", "adagrad", "adadelta", "adafactor",
+        "ftrl", "lion", "muon",
+    ]  # fmt: skip
     learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    options: dict[str, bool | int | float]
 
 
 class Schedule(Section):
-    """How the learning rate changes: not at all, or by ReduceLROnPlateau on the validation loss.
+    """How the learning rate changes from epoch to epoch (`training.learning_rate`).
 
-    Patience (epochs) and factor count for plateau.
+    Warm-up and patience are epochs; patience counts for plateau, factor for all but constant.
     """
 
-    name: Literal["constant", "plateau"]
+    name: Literal["constant", "plateau", "cosine", "exponential"]
+    warmup: int = Field(ge=0)
     patience: int = Field(ge=0)
-    factor: float = Field(gt=0, lt=1)
+    factor: float = Field(ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _only_a_cosine_may_end_at_nothing(self) -> "Schedule":
+        if self.factor == 0 and self.name in ("plateau", "exponential"):
+            raise ValueError(
+                f"factor is 0, and {self.name} multiplies the learning rate by it: give it more"
+            )
+        return self
 
 
 class Experiment(Section):
     """One network and how it is trained."""
 
-    inputs: str = Field(pattern=r"^(crops/\d+|features/\w+)$")
+    inputs: str = Field(pattern=r"^(crops/\d+|features/\w+|searches/\w+)$")
     network: Network
     dropout: Dropout
     box_format: Literal["rel_center_xywh", "center_xywh", "rel_xyxy", "xyxy"]
     losses: Losses
     loss_weights: LossWeights
+    class_weights: ClassWeights
     optimizer: Optimizer
     schedule: Schedule
     early_stopping: int = Field(ge=0)
     batch_size: int = Field(ge=1)
     epochs: int = Field(ge=1)
-
-    @property
-    def backbone(self) -> str | None:
-        """Name of the backbone whose features are the input; None for a network on pixels."""
-        kind, _, name = self.inputs.partition("/")
-        return name if kind == "features" else None
+    precision: Literal["float32", "bfloat16"]
+    seeds: int = Field(ge=1)
 
     @model_validator(mode="after")
     def _layers_fit_the_input(self) -> "Experiment":
-        if self.backbone is None and not self.network.filters:
+        on_pixels = self.inputs.startswith("crops/")
+        if on_pixels and not self.network.filters:
             raise ValueError("a network on crops needs convolutions: network.filters is empty")
-        if self.backbone is not None and self.network.filters:
+        if not on_pixels and self.network.filters:
             raise ValueError("a head on features has no convolutions: set network.filters to []")
         return self
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> "Experiment":
+        if self.schedule.warmup >= self.epochs:
+            raise ValueError(
+                f"schedule.warmup is {self.schedule.warmup} of {self.epochs} epochs: none is left "
+                "at the full learning rate; give it fewer"
+            )
+        return self
+
+
+class Space(Section):
+    """The values a search may choose from, by hyperparameter; one value is no choice."""
+
+    layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    units: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    shared_dropout: tuple[Fraction, ...] = Field(min_length=1)
+    label_dropout: tuple[Fraction, ...] = Field(min_length=1)
+    box_dropout: tuple[Fraction, ...] = Field(min_length=1)
+    learning_rate: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+
+
+class Search(Section):
+    """A Hyperband search over the head of an experiment: what is not in its space is the base's.
+
+    max_epochs of the longest trials; of each round of a bracket one in `factor` goes on; patience
+    in epochs without a better validation loss.
+    """
+
+    inputs: str = Field(pattern=r"^features/\w+$")
+    base: str
+    space: Space
+    max_epochs: int = Field(ge=1)
+    factor: int = Field(ge=2)
+    patience: int = Field(ge=1)
+
+
+def choose(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
+    """Return an experiment with the values a search has chosen, one for each key of `Space`."""
+    found = {
+        "network": {"dense": (values["units"],) * values["layers"]},
+        "dropout": {head: values[f"{head}_dropout"] for head in ("shared", "label", "box")},
+        "optimizer": {"learning_rate": values["learning_rate"]},
+    }
+    entry = experiment.model_dump()
+    for section, chosen in found.items():
+        entry[section] |= chosen
+    return Experiment.model_validate(entry)
 
 
 class Config(Section):
@@ -197,7 +287,27 @@ class Config(Section):
     pack: Pack
     datasets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Dataset]
     backbones: dict[Annotated[str, Field(pattern=r"^\w+$")], Backbone]
+    searches: dict[Annotated[str, Field(pattern=r"^\w+$")], Search]
     experiments: dict[Annotated[str, Field(pattern=r"^\w+$")], Experiment] = Field(min_length=1)
+
+    def made_from(self, inputs: str) -> str:
+        """Return the crops/SIZE or features/BACKBONE that inputs are, of a search those it saw."""
+        kind, _, name = inputs.partition("/")
+        return self.searches[name].inputs if kind == "searches" else inputs
+
+    def backbone(self, experiment: str) -> str | None:
+        """Return the backbone whose features an experiment reads; None if it reads pixels."""
+        kind, _, name = self.made_from(self.experiments[experiment].inputs).partition("/")
+        return name if kind == "features" else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _searched_values_are_left_to_the_search(cls, raw: Any) -> Any:  # noqa: ANN401
+        """Put a stand-in wherever an experiment on a search's findings says `searched`."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("experiments"), dict):
+            return raw  # told with all other keys
+        entries = {name: _stand_in(name, entry) for name, entry in raw["experiments"].items()}
+        return {**raw, "experiments": entries}
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Config":
@@ -210,8 +320,23 @@ class Config(Section):
                 )
         inputs = [f"crops/{size}" for size in self.pack.sizes]
         inputs += [f"features/{name}" for name in self.backbones]
+        for name, search in self.searches.items():
+            _known(search.inputs, inputs, f"searches.{name}.inputs", "backbones")
+            _known(search.base, self.experiments, f"searches.{name}.base", "experiments")
+            base = self.experiments[search.base].inputs
+            if base != search.inputs:
+                raise ValueError(
+                    f"searches.{name} reads {search.inputs}, but its base {search.base} {base}: "
+                    "give both the same"
+                )
+        inputs += [f"searches/{name}" for name in self.searches]
         for name, experiment in self.experiments.items():
-            _known(experiment.inputs, inputs, f"experiments.{name}.inputs", "pack or backbones")
+            _known(
+                experiment.inputs,
+                inputs,
+                f"experiments.{name}.inputs",
+                "pack, backbones or searches",
+            )
             if name in RESERVED:
                 raise ValueError(f"experiments.{name}: the name is taken; choose another")
         for name, dataset in self.datasets.items():
@@ -234,6 +359,22 @@ def parse(raw: Any) -> Config:  # noqa: ANN401 - whatever a YAML file may hold
     except ValidationError as error:
         problems = [_explain(problem) for problem in error.errors()]
         raise InputError("params.yaml is not valid:\n" + "\n".join(problems)) from None
+
+
+def _stand_in(name: str, entry: Any) -> Any:  # noqa: ANN401
+    if not isinstance(entry, dict) or not str(entry.get("inputs")).startswith("searches/"):
+        return entry
+    entry = copy.deepcopy(entry)
+    for (section, key), value in STAND_INS.items():
+        if not isinstance(entry.get(section), dict) or key not in entry[section]:
+            continue
+        if entry[section][key] != SEARCHED:
+            raise ValueError(
+                f"experiments.{name}.{section}.{key} is {entry[section][key]!r}, but "
+                f"{entry['inputs']} finds it: leave it {SEARCHED}, or narrow that search's space"
+            )
+        entry[section][key] = value
+    return entry
 
 
 def _known(value: str, allowed: Collection[str], key: str, where: str) -> None:

@@ -1,9 +1,15 @@
-"""Losses of the box head: mean over the four coordinates of a function of their errors."""
+"""Losses of the two heads, by the names that params.yaml gives them."""
+
+import math
 
 import keras
 from keras import ops
 
-from facemask.config import BoxLoss
+from facemask import boxes
+from facemask.config import BoxLoss, LabelLoss
+
+# Keeps ratios defined where a box or the hull of two has no extent.
+TINY = 1e-7
 
 
 @keras.saving.register_keras_serializable("facemask")
@@ -37,10 +43,99 @@ class SmoothL1(keras.losses.Loss):
         return {**super().get_config(), "threshold": self.threshold}
 
 
-def box_loss(loss: BoxLoss) -> keras.losses.Loss:
-    """Return the loss that an experiment asks for by name."""
+@keras.saving.register_keras_serializable("facemask")
+class IoULoss(keras.losses.Loss):
+    """1 - IoU and a penalty that still has a slope where boxes do not meet.
+
+    `kind` says which: giou, the share of the boxes' hull that neither covers (Rezatofighi et al.
+    2019); diou, the squared distance of the centres over the squared diagonal of the hull; ciou,
+    this and a term for unlike aspect ratios (both Zheng et al. 2020). Boxes are in `box_format`;
+    its unit does not matter, since the input is a square.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        box_format: str,
+        name: str = "iou_loss",
+        reduction: str = "sum_over_batch_size",
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.kind, self.box_format = kind, box_format
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the loss of each sample: (N, 4) and (N, 4) to (N,); in [0, 2], ciou up to 3."""
+        true, predicted = (boxes.corners(box, self.box_format) for box in (y_true, y_pred))
+        overlap = boxes.iou(true, predicted)
+        hull = _hull(true, predicted)
+        if self.kind == "giou":
+            union = boxes.union(true, predicted)
+            return 1 - overlap + 1 - union / ops.maximum(boxes.area(hull), TINY)
+        loss = 1 - overlap + _centre_distance(true, predicted, hull)
+        if self.kind == "ciou":
+            unlike = _unlike_aspects(true, predicted)
+            # The paper's weight, which it treats as a constant: no gradient flows through it.
+            weight = ops.stop_gradient(unlike / ops.maximum(1 - overlap + unlike, TINY))
+            loss = loss + weight * unlike
+        return loss
+
+    def get_config(self) -> dict[str, object]:
+        """Return what rebuilds this loss."""
+        return {**super().get_config(), "kind": self.kind, "box_format": self.box_format}
+
+
+def box_loss(loss: BoxLoss, box_format: str) -> keras.losses.Loss:
+    """Return the loss of the box head that an experiment asks for by name."""
     if loss.name == "mse":
         return keras.losses.MeanSquaredError()
     if loss.name == "huber":
         return keras.losses.Huber(delta=loss.threshold)
-    return SmoothL1(loss.threshold)
+    if loss.name == "smooth_l1":
+        return SmoothL1(loss.threshold)
+    return IoULoss(loss.name, box_format)
+
+
+def label_loss(loss: LabelLoss) -> keras.losses.Loss:
+    """Return the loss of the label head that an experiment asks for by name."""
+    categorical = loss.name == "categorical_crossentropy"
+    smoothing = {"label_smoothing": loss.smoothing}
+    if not loss.focal_gamma:
+        plain = (
+            keras.losses.CategoricalCrossentropy if categorical else keras.losses.BinaryCrossentropy
+        )
+        return plain(**smoothing)
+    if categorical:
+        # alpha 1: no weights of classes beside those of class_weights.
+        return keras.losses.CategoricalFocalCrossentropy(
+            alpha=1.0, gamma=loss.focal_gamma, **smoothing
+        )
+    return keras.losses.BinaryFocalCrossentropy(gamma=loss.focal_gamma, **smoothing)
+
+
+def _hull(true: keras.KerasTensor, predicted: keras.KerasTensor) -> keras.KerasTensor:
+    """The smallest box around both, as corners (N, 4)."""
+    low = ops.minimum(true[:, :2], predicted[:, :2])
+    return ops.concatenate([low, ops.maximum(true[:, 2:], predicted[:, 2:])], axis=1)
+
+
+def _centre_distance(
+    true: keras.KerasTensor, predicted: keras.KerasTensor, hull: keras.KerasTensor
+) -> keras.KerasTensor:
+    """Squared distance of the centres over the squared diagonal of the hull: (N,)."""
+    apart = (true[:, :2] + true[:, 2:] - predicted[:, :2] - predicted[:, 2:]) / 2
+    diagonal = hull[:, 2:] - hull[:, :2]
+    return _squares(apart) / ops.maximum(_squares(diagonal), TINY)
+
+
+def _unlike_aspects(true: keras.KerasTensor, predicted: keras.KerasTensor) -> keras.KerasTensor:
+    """4 / π² · (difference of the angles of the two diagonals)²: (N,)."""
+    angles = []
+    for box in (true, predicted):
+        sides = ops.maximum(box[:, 2:] - box[:, :2], TINY)
+        angles.append(ops.arctan(sides[:, 0] / sides[:, 1]))
+    return 4 / math.pi**2 * ops.square(angles[0] - angles[1])
+
+
+def _squares(vectors: keras.KerasTensor) -> keras.KerasTensor:
+    return ops.sum(ops.square(vectors), axis=1)

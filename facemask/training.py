@@ -1,5 +1,6 @@
 """Train one experiment: compile, fit, keep the epoch of the best validation loss."""
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -11,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from facemask import boxes
-from facemask.config import Experiment
+from facemask.batches import batches
+from facemask.config import ClassWeights, Experiment, Optimizer
 from facemask.errors import InputError
-from facemask.losses import box_loss
+from facemask.losses import box_loss, label_loss
 from facemask.networks import build
 
 
@@ -45,36 +47,16 @@ def train(
     Raises:
         InputError: no epoch had a finite validation loss.
     """
+    keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    try:
-        model = build(experiment, inputs.shape[1:])
-    except ValueError as error:
-        raise InputError(
-            f"the network does not fit inputs of {inputs.shape[1:]}: {error}\n"
-            "Give it fewer filters or pools, or larger inputs"
-        ) from error
-    optimizer = experiment.optimizer
-    model.compile(
-        optimizer=keras.optimizers.get(
-            {
-                "class_name": optimizer.name,
-                "config": {"learning_rate": optimizer.learning_rate},
-            }
-        ),
-        loss={"label": experiment.losses.label, "box": box_loss(experiment.losses.box)},
-        loss_weights=experiment.loss_weights.model_dump(),
-        metrics={"label": "accuracy", "box": boxes.MeanIoU(experiment.box_format)},
-    )
-    train_set, val_set = (
-        (inputs[rows["sample"]], targets(rows, experiment, size))
-        for rows in (splits[splits["split"] == name] for name in ("train", "val"))
-    )
+    model = compiled(experiment, inputs.shape[1:])
+    log = EpochLog()
+    train_set, val_set = datasets(experiment, inputs, splits, size, seed, log)
     history = model.fit(
-        *train_set,
+        train_set,
         validation_data=val_set,
-        batch_size=experiment.batch_size,
         epochs=experiment.epochs,
-        callbacks=[EpochLog(), *_schedule(experiment), *callbacks, _best(checkpoint)],
+        callbacks=[log, *schedule_callbacks(experiment), *callbacks, _best(checkpoint)],
         # One line an epoch in a log file, a moving bar on a terminal.
         verbose=1 if sys.stdout.isatty() else 2,
     ).history
@@ -85,6 +67,88 @@ def train(
     table = pd.DataFrame(history)
     table.insert(0, "epoch", table.index + 1)
     return table
+
+
+def compiled(experiment: Experiment, input_shape: tuple[int, ...]) -> keras.Model:
+    """Build the network of an experiment, ready to be fitted.
+
+    Args:
+        experiment: layers, losses, optimizer, precision.
+        input_shape: (s, s, 3) of crops, (d,) of features.
+
+    Raises:
+        InputError: the layers do not fit the input, or the optimizer does not know an option.
+    """
+    try:
+        model = build(experiment, input_shape)
+    except ValueError as error:
+        raise InputError(
+            f"the network does not fit inputs of {input_shape}: {error}\n"
+            "Give it fewer filters or pools, or larger inputs"
+        ) from error
+    model.compile(
+        optimizer=make_optimizer(experiment.optimizer),
+        loss={
+            "label": label_loss(experiment.losses.label),
+            "box": box_loss(experiment.losses.box, experiment.box_format),
+        },
+        loss_weights=experiment.loss_weights.model_dump(),
+        metrics={"label": "accuracy", "box": boxes.MeanIoU(experiment.box_format)},
+    )
+    return model
+
+
+def make_optimizer(optimizer: Optimizer) -> keras.optimizers.Optimizer:
+    """Return a Keras optimizer by its lower-case name.
+
+    Raises:
+        InputError: its constructor does not take one of the options.
+    """
+    options = {"learning_rate": optimizer.learning_rate, **optimizer.options}
+    # None and 0 differ to Keras: AdamW refuses None, the others spend time on 0.
+    if optimizer.weight_decay or optimizer.name == "adamw":
+        options["weight_decay"] = optimizer.weight_decay
+    try:
+        return keras.optimizers.get({"class_name": optimizer.name, "config": options})
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"optimizer {optimizer.name} does not take {optimizer.options}: {error}\n"
+            "Correct optimizer.options"
+        ) from error
+
+
+def datasets(
+    experiment: Experiment,
+    inputs: np.ndarray,
+    splits: pd.DataFrame,
+    size: int,
+    seed: int,
+    log: "EpochLog",
+) -> tuple[Any, Any]:
+    """Return the training and the validation samples in batches.
+
+    Training samples come in an order that seed and epoch (as `log` has it) alone decide; their
+    labels weigh as class_weights says.
+    """
+    train_rows, val_rows = (splits[splits["split"] == name] for name in ("train", "val"))
+
+    def order() -> np.ndarray:
+        return np.random.default_rng([seed, log.epoch]).permutation(len(train_rows))
+
+    def batched(rows: pd.DataFrame, **more: Any) -> Any:  # noqa: ANN401
+        answers = targets(rows, experiment, size)
+        return batches(inputs, rows["sample"].to_numpy(), answers, experiment.batch_size, **more)
+
+    weights = sample_weights(train_rows, experiment.class_weights)
+    return batched(train_rows, order=order, weights=weights), batched(val_rows)
+
+
+def sample_weights(samples: pd.DataFrame, weights: ClassWeights) -> dict[str, np.ndarray] | None:
+    """Return how much each sample counts for each head, float32 (N,); None if all count alike."""
+    if weights.with_mask == weights.without_mask == 1:
+        return None
+    label = np.where(samples["label"] == 1, weights.with_mask, weights.without_mask)
+    return {"label": label.astype(np.float32), "box": np.ones(len(samples), np.float32)}
 
 
 def targets(samples: pd.DataFrame, experiment: Experiment, size: int) -> dict[str, Any]:
@@ -98,7 +162,7 @@ def targets(samples: pd.DataFrame, experiment: Experiment, size: int) -> dict[st
         label: float32 (N, 1), or one-hot (N, 2) for categorical cross-entropy; box: float32 (N, 4).
     """
     label = samples["label"].to_numpy()
-    if experiment.losses.label == "categorical_crossentropy":
+    if experiment.losses.label.name == "categorical_crossentropy":
         label = keras.utils.to_categorical(label, 2)
     else:
         label = label[:, None].astype(np.float32)
@@ -106,15 +170,36 @@ def targets(samples: pd.DataFrame, experiment: Experiment, size: int) -> dict[st
     return {"label": label, "box": keras.ops.convert_to_numpy(box)}
 
 
+def learning_rate(experiment: Experiment, epoch: int) -> float:
+    """Return the learning rate of an epoch, counted from 0, that no plateau has lowered.
+
+    The first `warmup` epochs climb in even steps to the optimizer's rate. From there, cosine falls
+    along half a period so that the epoch after the last would have `factor` times that rate
+    (Loshchilov & Hutter 2017), and exponential multiplies it by `factor` each epoch.
+    """
+    schedule, rate = experiment.schedule, experiment.optimizer.learning_rate
+    past = epoch - schedule.warmup
+    if past < 0:
+        return rate * (epoch + 1) / (schedule.warmup + 1)
+    if schedule.name == "exponential":
+        return rate * schedule.factor**past
+    if schedule.name == "cosine":
+        fallen = (1 - math.cos(math.pi * past / (experiment.epochs - schedule.warmup))) / 2
+        return rate * (1 - (1 - schedule.factor) * fallen)
+    return rate
+
+
 class EpochLog(keras.callbacks.Callback):
-    """Add the learning rate and the seconds of the epoch to what other callbacks see.
+    """Tell which epoch it is, and add its learning rate and seconds to what other callbacks see.
 
     It stands first: Keras hands one and the same dict to all callbacks in turn.
     """
 
+    epoch = 0
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Note the time."""
-        self.start = time.perf_counter()
+        """Note epoch and time."""
+        self.epoch, self.start = epoch, time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Add learning_rate and seconds."""
@@ -122,14 +207,19 @@ class EpochLog(keras.callbacks.Callback):
         logs["seconds"] = time.perf_counter() - self.start
 
 
-def _schedule(experiment: Experiment) -> list[keras.callbacks.Callback]:
-    chosen: list[keras.callbacks.Callback] = []
-    if experiment.schedule.name == "plateau":
+def schedule_callbacks(experiment: Experiment) -> list[keras.callbacks.Callback]:
+    """Return what sets the learning rate of each epoch and stops a training early."""
+    schedule = experiment.schedule
+    on_plateau = schedule.name == "plateau"
+
+    def rate(epoch: int, now: float) -> float:
+        return now if on_plateau and epoch > schedule.warmup else learning_rate(experiment, epoch)
+
+    chosen = [keras.callbacks.LearningRateScheduler(rate)]
+    if on_plateau:
         chosen.append(
             keras.callbacks.ReduceLROnPlateau(
-                monitor="val_loss",
-                patience=experiment.schedule.patience,
-                factor=experiment.schedule.factor,
+                monitor="val_loss", patience=schedule.patience, factor=schedule.factor
             )
         )
     if experiment.early_stopping:

@@ -34,11 +34,24 @@ class Run:
         self.validation = Path("metrics", name, "validation.json")
         self.backbones = Path("metrics", name, "backbones")
         self.docs = Path("docs", "results", named)
+        # What lets a stopped run go on; DVC deletes a stage's outputs before it runs.
+        self.resume = Path(".resume", named)
+
+    def experiment(self, name: str) -> config.Experiment:
+        """Return an experiment of params.yaml, with what its search found if it has one."""
+        experiment = self.params.experiments[name]
+        found = self.data / experiment.inputs / "found.json"
+        return config.choose(experiment, read_json(found)) if found.exists() else experiment
 
     def input_size(self, inputs: str) -> int:
-        """Return the side in px of what `crops/SIZE` or `features/BACKBONE` was made from."""
-        kind, _, name = inputs.partition("/")
+        """Return the side in px of the crops that an experiment's inputs were made from."""
+        kind, _, name = self.params.made_from(inputs).partition("/")
         return int(name) if kind == "crops" else self.params.backbones[name].input_size
+
+
+def seed_folders(folder: Path, seeds: int) -> list[Path]:
+    """Return where the model of each seed lies: the first in the experiment's own folder."""
+    return [folder, *(folder / f"repeat_{number}" for number in range(1, seeds))]
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

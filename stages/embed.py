@@ -25,9 +25,7 @@ def embed(run: Run, name: str) -> None:
         "input_size": backbone.input_size,
     }
     write_json(about, folder / "backbone.json")
-    # The remark stands beside the features, not with them: its wording must not retrain the heads.
-    remark = run.dataset.remarks.get(name, "")
-    write_json({**about, "remark": remark}, run.backbones / f"{name}.json")
+    write_json(about, run.backbones / f"{name}.json")
 
 
 if __name__ == "__main__":

@@ -134,7 +134,10 @@ def head_on_features(box_format: str, label_loss: str) -> tuple[Experiment, kera
     raw = CONFIG.experiments["mobilenet_1"].model_dump() | {
         "network": {"filters": [], "pools": 0, "dense": [8], "label_dense": []},
         "box_format": box_format,
-        "losses": {"label": label_loss, "box": {"name": "mse", "threshold": 1.0}},
+        "losses": {
+            "label": {"name": label_loss, "smoothing": 0.0, "focal_gamma": 0.0},
+            "box": {"name": "mse", "threshold": 1.0},
+        },
     }
     experiment = Experiment.model_validate(raw)
     keras.utils.set_random_seed(5)

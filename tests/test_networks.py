@@ -7,6 +7,7 @@ import hashlib
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -67,11 +68,17 @@ def pixels(size: int, count: int = 4, seed: int = 0) -> np.ndarray:
     return (images * np.linspace(0.2, 1, count)[:, None, None, None]).astype(np.uint8)
 
 
-def head_of(experiment: Experiment) -> keras.Model:
-    if experiment.backbone:
-        return networks.build(experiment, backbone(experiment.backbone).output_shape[1:])
-    size = int(experiment.inputs.partition("/")[2])
-    return networks.build(experiment, (size, size, 3))
+def head_of(name: str, **changes: Any) -> keras.Model:
+    """The trained part of an experiment of params.yaml, with some of its keys replaced."""
+    experiment = edited(name, **changes)
+    kind, _, source = experiment.inputs.partition("/")
+    if kind == "features":
+        return networks.build(experiment, backbone(source).output_shape[1:])
+    return networks.build(experiment, (int(source), int(source), 3))
+
+
+def edited(name: str, **changes: Any) -> Experiment:
+    return Experiment.model_validate(CONFIG.experiments[name].model_dump() | changes)
 
 
 def answer(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray] | np.ndarray:
@@ -115,34 +122,103 @@ def word_for(layer: layers.Layer) -> str:
 
 
 def test_every_published_experiment_is_there() -> None:
-    assert list(CONFIG.experiments) == list(PUBLISHED.index) == list(PATHS)
+    assert list(PUBLISHED.index) == list(PATHS)
+    assert [name for name in CONFIG.experiments if name in PATHS] == list(PATHS)
     assert len(PATHS) == 19
 
 
 @pytest.mark.parametrize("name", PUBLISHED.index)
 def test_parameters_are_the_published_ones(name: str) -> None:
-    experiment = CONFIG.experiments[name]
-    model = head_of(experiment)
-    if experiment.backbone:
-        model = networks.assemble(backbone(experiment.backbone), model)
+    model = head_of(name)
+    if source := CONFIG.backbone(name):
+        model = networks.assemble(backbone(source), model)
     assert count(model.weights) == model.count_params() == PUBLISHED.total_params[name]
     assert count(model.trainable_weights) == PUBLISHED.trainable_params[name]
 
 
 @pytest.mark.parametrize("name", PATHS)
 def test_layers_are_the_described_ones(name: str) -> None:
-    model = head_of(CONFIG.experiments[name])
+    model = head_of(name)
     found = (" ".join(map(word_for, layers_to(head, model))) for head in ("label", "box"))
     assert tuple(found) == PATHS[name]
 
 
-def end_to_end(experiment: Experiment, frozen: keras.Model, head: keras.Model) -> keras.Model:
+SMALL = {"filters": [4, 4], "pools": 1, "dense": [8], "label_dense": [8]}
+RATES = dict.fromkeys(("dense", "shared", "label", "box"), 0.5)
+
+
+@pytest.mark.parametrize("label", ["binary_crossentropy", "categorical_crossentropy"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("inputs", ["crops", "features"])
+def test_layers_compute_in_the_precision_asked_for(inputs: str, precision: str, label: str) -> None:
+    changes = {"precision": precision, "dropout": RATES, "network": SMALL}
+    if inputs == "features":
+        changes["network"] = SMALL | {"filters": [], "pools": 0}
+    losses = CONFIG.experiments["scratch_3"].losses.model_dump()
+    losses["label"]["name"] = label
+    experiment = edited(
+        {"crops": "scratch_3", "features": "mobilenet_6"}[inputs], losses=losses, **changes
+    )
+    model = networks.build(experiment, {"crops": (16, 16, 3), "features": (6,)}[inputs])
+    inner = [
+        layer
+        for layer in model.layers
+        if not isinstance(layer, layers.InputLayer) and layer.name not in ("label", "box")
+    ]
+    assert len(inner) == {"crops": 10, "features": 6}[inputs]
+    assert {layer.compute_dtype for layer in inner} == {precision}
+    assert {model.get_layer(head).compute_dtype for head in ("label", "box")} == {"float32"}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    shown = pixels(16) if inputs == "crops" else np.ones((4, 6))
+    for head, width in (("label", 1 + label.startswith("categorical")), ("box", 4)):
+        found = answer(model, shown)[head]
+        assert (found.shape, found.dtype) == ((4, width), np.float32)
+
+
+def test_half_the_bits_make_little_difference() -> None:
+    """The same weights in both precisions: nearly the same answers, but not the same."""
+    exact, rough = (
+        networks.build(edited("scratch_3", network=SMALL, precision=precision), (16, 16, 3))
+        for precision in ("float32", "bfloat16")
+    )
+    rough.set_weights(exact.get_weights())
+    images = pixels(16) // 16
+    for head, values in answer(exact, images).items():
+        error = np.abs(answer(rough, images)[head] - values).max()
+        assert 1e-6 < error < 0.02
+
+
+@pytest.mark.parametrize("name", ["scratch_1", "mobilenet_1"])
+def test_precision_changes_no_count_of_parameters(name: str) -> None:
+    assert head_of(name, precision="bfloat16").count_params() == head_of(name).count_params()
+
+
+@pytest.mark.parametrize("before", ["float32", "mixed_bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("size", [16, 4], ids=["built", "too small to be built"])
+def test_the_policy_of_everything_else_stays(before: str, precision: str, size: int) -> None:
+    experiment = edited("scratch_3", network=SMALL, precision=precision)
+    keras.config.set_dtype_policy(before)
+    try:
+        if size == 4:
+            with pytest.raises(ValueError, match="Computed output size would be"):
+                networks.build(experiment, (size, size, 3))
+        else:
+            model = networks.build(experiment, (size, size, 3))
+            assert model.get_layer(index=1).compute_dtype == precision
+        assert keras.config.dtype_policy().name == before
+        assert layers.Dense(1).dtype_policy.name == before
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def end_to_end(source: str, frozen: keras.Model, head: keras.Model) -> keras.Model:
     """The network as the study built it, pixels to heads in one graph, with copied weights."""
     size = frozen.input_shape[1]
     application = {
         "mobilenet_v2": keras.applications.MobileNetV2,
         "xception": keras.applications.Xception,
-    }[experiment.backbone]
+    }[source]
     base = application(include_top=False, weights=None, pooling="avg", input_shape=(size, size, 3))
     base.set_weights(frozen.get_weights())
     inputs = keras.Input((size, size, 3))
@@ -161,13 +237,13 @@ def end_to_end(experiment: Experiment, frozen: keras.Model, head: keras.Model) -
 
 @pytest.mark.parametrize("name", ["mobilenet_6", "xception_2"])
 def test_assembled_network_is_the_end_to_end_network(name: str) -> None:
-    experiment = CONFIG.experiments[name]
-    frozen, head = backbone(experiment.backbone), head_of(experiment)
+    source = CONFIG.backbone(name)
+    frozen, head = backbone(source), head_of(name)
     images = pixels(frozen.input_shape[1])
     whole = answer(networks.assemble(frozen, head), images)
     # As the pipeline does it: uint8 crops, features kept, the head on its own.
     in_two_steps = head.predict_on_batch(frozen.predict_on_batch(images))
-    independent = end_to_end(experiment, frozen, head).predict_on_batch(images.astype(np.float32))
+    independent = end_to_end(source, frozen, head).predict_on_batch(images.astype(np.float32))
     for output in ("label", "box"):
         np.testing.assert_allclose(whole[output], independent[output], atol=1e-5)
         np.testing.assert_allclose(in_two_steps[output], independent[output], atol=1e-5)
@@ -196,8 +272,8 @@ def test_random_weights_are_the_same_in_two_builds() -> None:
 
 
 def test_backbone_stays_frozen_when_the_whole_trains() -> None:
-    experiment, frozen = CONFIG.experiments["mobilenet_1"], backbone("mobilenet_v2")
-    whole = networks.assemble(frozen, head_of(experiment))
+    frozen = backbone("mobilenet_v2")
+    whole = networks.assemble(frozen, head_of("mobilenet_1"))
     before = frozen.get_weights()
     whole.compile("sgd", loss={"label": "binary_crossentropy", "box": "mse"}, run_eagerly=True)
     whole.train_on_batch(
@@ -210,7 +286,7 @@ def test_backbone_stays_frozen_when_the_whole_trains() -> None:
 
 def test_assembled_network_reloads_in_safe_mode(tmp_path: Path) -> None:
     frozen = backbone("xception")
-    whole = networks.assemble(frozen, head_of(CONFIG.experiments["xception_2"]))
+    whole = networks.assemble(frozen, head_of("xception_2"))
     whole.save(tmp_path / "whole.keras")
     again = keras.saving.load_model(tmp_path / "whole.keras", compile=False, safe_mode=True)
     images = pixels(71)

@@ -5,6 +5,8 @@ from keras import layers
 
 from facemask.config import Experiment
 
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
 
 def build(experiment: Experiment, input_shape: tuple[int, ...]) -> keras.Model:
     """Build the network of one experiment.
@@ -15,8 +17,17 @@ def build(experiment: Experiment, input_shape: tuple[int, ...]) -> keras.Model:
 
     Returns:
         An untrained model with the outputs label (N, 1) sigmoid or (N, 2) softmax, and box (N, 4)
-        in the experiment's box format.
+        in the experiment's box format, both float32 whatever the precision of the layers before.
     """
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(POLICIES[experiment.precision])
+    try:
+        return _network(experiment, input_shape)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _network(experiment: Experiment, input_shape: tuple[int, ...]) -> keras.Model:
     network, dropout = experiment.network, experiment.dropout
     inputs = keras.Input(input_shape, name="inputs")
     x = _convolve(inputs, network.filters, network.pools) if network.filters else inputs
@@ -39,15 +50,15 @@ def _label_head(x: keras.KerasTensor, experiment: Experiment) -> keras.KerasTens
     x = _drop(x, experiment.dropout.label)
     for units in experiment.network.label_dense:
         x = layers.Dense(units, activation="relu")(x)
-    if experiment.losses.label == "categorical_crossentropy":
-        return layers.Dense(2, activation="softmax", name="label")(x)
-    return layers.Dense(1, activation="sigmoid", name="label")(x)
+    if experiment.losses.label.name == "categorical_crossentropy":
+        return layers.Dense(2, activation="softmax", dtype="float32", name="label")(x)
+    return layers.Dense(1, activation="sigmoid", dtype="float32", name="label")(x)
 
 
 def _box_head(x: keras.KerasTensor, experiment: Experiment) -> keras.KerasTensor:
     activation = "sigmoid" if experiment.box_format.startswith("rel_") else "linear"
     x = _drop(x, experiment.dropout.box)
-    return layers.Dense(4, activation=activation, name="box")(x)
+    return layers.Dense(4, activation=activation, dtype="float32", name="box")(x)
 
 
 def _drop(x: keras.KerasTensor, rate: float) -> keras.KerasTensor:
