@@ -1,0 +1,166 @@
+"""The command line: what a person asks of the results, told as a table."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import fsspec
+import pandas as pd
+import typer
+import yaml
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+from facemask import config
+from facemask.errors import InputError
+
+PARAMS = Path("params.yaml")
+
+
+class Commands(TyperGroup):
+    """Commands whose wrong inputs end in one message on stderr and exit code 1."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401 - what a command returns
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            typer.echo(f"facemask: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown"
+)
+
+
+@app.callback()
+def main() -> None:
+    """Find a face and say whether it wears a mask: what the measured networks are worth.
+
+    The networks themselves are trained and measured by `dvc repro`.
+    """
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="NAME, NAME@REVISION or a CSV file.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other, likewise.")],
+    metrics: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where predictions/NAME.csv lies, as metrics/kaggle; if not given, that of the "
+            "dataset in params.yaml.",
+        ),
+    ] = None,
+) -> None:
+    """Compare two experiments on the same test samples.
+
+    Every figure of A and B, the difference B - A with its 95 % interval, and a paired test.
+
+    An experiment is a NAME of params.yaml, measured by `dvc repro`. NAME@REVISION is the same at
+    a git revision or in a DVC experiment: mobilenet_6@HEAD, scratch_1@two-epochs.
+    """
+    # Takes two seconds, which --help need not wait for.
+    from facemask import statistics
+
+    first, second = (_read(experiment, metrics, statistics.COLUMNS) for experiment in (a, b))
+    table = _table(statistics.compare(first, second))
+    # Names are printed as they are, even with brackets.
+    console = Console(markup=False, highlight=False)
+    console.print(f"A: {a}\nB: {b}\n", table, _remarks(first), sep="\n")
+
+
+def _default_metrics() -> Path:
+    if not PARAMS.is_file():
+        raise InputError(f"no {PARAMS} here: go to the repository's root, or give --metrics FOLDER")
+    try:
+        params = config.parse(yaml.safe_load(PARAMS.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise InputError(f"{PARAMS} is not YAML: {error}") from None
+    return Path("metrics", params.dataset + params.split.suffix)
+
+
+def _read(experiment: str, metrics: Path | None, columns: list[str]) -> pd.DataFrame:
+    if experiment.endswith(".csv"):
+        path, revision = Path(experiment), ""
+    else:
+        name, _, revision = experiment.partition("@")
+        path = (metrics or _default_metrics()) / "predictions" / f"{name}.csv"
+    files = _files(revision)
+    # DVC knows no absolute paths.
+    place = os.path.relpath(path)
+    if not files.isfile(place):
+        raise InputError(_missing(path, revision, files))
+    try:
+        with files.open(place) as file:
+            return pd.read_csv(file, usecols=columns)
+    except ValueError as error:
+        raise InputError(f"{path} is not a table of predictions: {error}") from None
+
+
+def _files(revision: str) -> fsspec.AbstractFileSystem:
+    """The files of the workspace, or of a git revision or DVC experiment."""
+    if not revision:
+        return fsspec.filesystem("file")
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+
+    files = DVCFileSystem(rev=revision)
+    try:
+        files.ls("")  # opens the repository
+    except DvcException as error:
+        raise InputError(
+            f"{error}; git log says which revisions there are, dvc exp list which experiments"
+        ) from None
+    return files
+
+
+def _missing(path: Path, revision: str, files: fsspec.AbstractFileSystem) -> str:
+    """What to say of a file that is not there: which are, and which of them was meant."""
+    known = sorted(Path(file).stem for file in files.glob(os.path.relpath(path.parent / "*.csv")))
+    place = f"{path.parent} at {revision}" if revision else path.parent
+    if not known:
+        return (
+            f"there is no {path.name} in {place}, nor any other table: dvc repro makes them, "
+            "--metrics FOLDER says where they lie"
+        )
+    near = difflib.get_close_matches(path.stem, known, n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"there is no {path.name} in {place}{meant}; there are: {', '.join(known)}"
+
+
+def _table(comparison: pd.DataFrame) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("figure, %")
+    for name in ("A", "B", "B - A", "95 % interval", "", "p"):
+        table.add_column(name, justify="right")
+    for row in comparison.itertuples():
+        certain = row.low > 0 or row.high < 0
+        table.add_row(
+            row.figure.replace("_", " ").replace("iou", "IoU"),
+            f"{100 * row.first:.2f}",
+            f"{100 * row.second:.2f}",
+            f"{100 * row.difference:+.2f}",
+            f"{100 * row.low:+.2f} to {100 * row.high:+.2f}",
+            "*" if certain else "",
+            "<0.001" if row.p < 0.001 else f"{row.p:.3f}",
+            style="bold" if certain else "",
+        )
+    return table
+
+
+def _remarks(predictions: pd.DataFrame) -> str:
+    shares = predictions["actual"].value_counts(normalize=True)
+    return (
+        f"\n{len(predictions)} test samples of {predictions['image'].nunique()} photographs. "
+        f"{100 * shares.iloc[0]:.2f} % of these samples are {shares.index[0]}: always answering "
+        "that would score as much accuracy. Read accuracy beside it and beside both recalls.\n\n"
+        "B - A is in points; * marks an interval without 0. p is how often swapping the two's "
+        "answers on random photographs makes a difference at least as large. Neither covers the "
+        "chance in training: another seed, another network."
+    )
