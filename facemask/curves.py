@@ -1,8 +1,10 @@
-"""Training histories of many experiments as one long table, for plots."""
+"""Histories and answers of many experiments as long tables, for plots."""
 
 from collections.abc import Mapping
 
 import pandas as pd
+
+from facemask.statistics import WITH, WITHOUT, iou_histogram, precision_recall
 
 # What Keras logs for our two heads, and what readers call it.
 MEASURES = {
@@ -30,3 +32,27 @@ def long_table(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             part.insert(2, "split", split)
             parts.append(part)
     return pd.concat(parts, ignore_index=True)
+
+
+def precision_recall_table(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Stack `statistics.precision_recall` of many experiments, the first column their name."""
+    return _stack({name: precision_recall(table) for name, table in predictions.items()})
+
+
+def iou_table(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Stack `statistics.iou_histogram` of many experiments, the first column their name."""
+    return _stack({name: iou_histogram(table) for name, table in predictions.items()})
+
+
+def confusion_table(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Count the test samples of each experiment by actual and predicted label, zeros too."""
+    labels = pd.MultiIndex.from_product([[WITHOUT, WITH]] * 2, names=["actual", "predicted"])
+    counts = {
+        name: table.groupby(labels.names).size().reindex(labels, fill_value=0)
+        for name, table in predictions.items()
+    }
+    return pd.concat(counts, names=["experiment"]).rename("count").reset_index()
+
+
+def _stack(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(tables, names=["experiment"]).reset_index("experiment").round(6)

@@ -95,14 +95,14 @@ def partition_picture(
         axes.set_title(f"{name.capitalize()}{distance}, {kept.sum()} of {len(boxes)} faces kept")
     figure.legend(
         handles=[
-            _key("face, as annotated", TRUTH, "-", 1.2),
-            _key(f"its rectangle, at least {min_area:,} px²: kept", GREY, "-", 2),
-            _key("smaller: not kept", GREY, (0, (3, 2)), 2),
+            key("face, as annotated", TRUTH, "-", 1.2),
+            key(f"its rectangle, at least {min_area:,} px²: kept", GREY, "-", 2),
+            key("smaller: not kept", GREY, (0, (3, 2)), 2),
         ],
         loc="outside lower center",
         ncols=3,
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 @style.context(STYLE)
@@ -129,13 +129,13 @@ def contact_sheet(
     counts = np.bincount(labels, minlength=2)
     figure.legend(
         handles=[
-            _key(f"face {LABEL_NAMES[i]} ({counts[i]})", LABEL_COLOURS[i], "-", 2) for i in (1, 0)
+            key(f"face {LABEL_NAMES[i]} ({counts[i]})", LABEL_COLOURS[i], "-", 2) for i in (1, 0)
         ],
         loc="upper center",
         ncols=2,
         borderaxespad=0.2,
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 @style.context(STYLE)
@@ -183,16 +183,16 @@ def prediction_sheet(
         )
     figure.legend(
         handles=[
-            _key("annotated", TRUTH, (0, (4, 2)), 2),
-            _key("predicted: with mask", WITH, "-", 2),
-            _key("predicted: without mask", WITHOUT, "-", 2),
-            _key("wrong label", WRONG, "-", 4),
+            key("annotated", TRUTH, (0, (4, 2)), 2),
+            key("predicted: with mask", WITH, "-", 2),
+            key("predicted: without mask", WITHOUT, "-", 2),
+            key("wrong label", WRONG, "-", 4),
         ],
         loc="upper center",
         ncols=4,
         borderaxespad=0.2,
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 @style.context(STYLE)
@@ -233,9 +233,9 @@ def experiment_picture(
             axes.yaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(
         handles=[
-            _key("train", TRAIN, "-", 1.6),
-            _key("validation", VAL, "-", 1.6),
-            _key("best epoch", GREY, ":", 1.2),
+            key("train", TRAIN, "-", 1.6),
+            key("validation", VAL, "-", 1.6),
+            key("best epoch", GREY, ":", 1.2),
         ],
         loc="upper right",
         ncols=3,
@@ -244,7 +244,7 @@ def experiment_picture(
     if changes:
         _learning_rate(panels[3], rates)
     _confusion(panels[-1], confusion)
-    _save(figure, path)
+    save(figure, path)
 
 
 @style.context(STYLE)
@@ -298,7 +298,7 @@ def leaderboard_picture(leaderboard: pd.DataFrame, path: str | os.PathLike[str])
     figure.legend(handles=_leaderboard_keys(), loc="outside upper center", ncols=5)
     if notes:
         figure.supxlabel("\n".join(notes), size=9, x=0.01, ha="left")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _leaderboard_keys() -> list[Line2D]:
@@ -417,7 +417,8 @@ def _outline(
     return patch
 
 
-def _key(name: str, colour: str, dashes: str | tuple[int, tuple[int, ...]], width: float) -> Line2D:
+def key(name: str, colour: str, dashes: str | tuple[int, tuple[int, ...]], width: float) -> Line2D:
+    """A line for a legend, with a dark edge if it is white."""
     line = Line2D([], [], color=colour, ls=dashes, lw=width, label=name)
     if colour == TRUTH:
         line.set_path_effects([withStroke(linewidth=width + 1.6, foreground="#000000AA")])
@@ -471,7 +472,12 @@ def _box_in_cell(
     patch.set_clip_path(Rectangle((x, y), cell, cell, transform=axes.transData))
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as .png or .jpg, the same figure as the same bytes.
+
+    Raises:
+        ValueError: the path ends otherwise.
+    """
     suffix = Path(path).suffix.lower()
     if suffix == ".png":
         # Without the entry matplotlib writes its own version, and bytes change with it.

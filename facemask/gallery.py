@@ -1,6 +1,6 @@
 """Choose what the report shows and have it drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
 
-from facemask import boxes, figures, partition
+from facemask import boxes, diagrams, figures, partition
 from facemask.config import Crop
 from facemask.curves import long_table
 from facemask.evaluation import NAMES
@@ -32,6 +32,7 @@ def draw(
     metrics: Mapping[str, Mapping[str, Any]],
     histories: Mapping[str, pd.DataFrame],
     predictions: Mapping[str, pd.DataFrame],
+    searches: Mapping[str, Sequence[pd.DataFrame]],
 ) -> dict[str, str]:
     """Draw every picture of the report.
 
@@ -44,12 +45,14 @@ def draw(
         crop: how rectangles are found.
         ranking: the table of `report.leaderboard`.
         metrics, histories, predictions: of each experiment.
+        searches: of each, its trials and their epochs, the tables of `tuning.search`.
 
     Returns:
         What each picture shows, as `report.render` asks for it, and its path from folder's parent.
     """
     (folder / "curves").mkdir(parents=True, exist_ok=True)
     (folder / "predictions").mkdir(exist_ok=True)
+    (folder / "searches").mkdir(exist_ok=True)
     drawn = {name: folder / f"{name}.jpg" for name in ("partition", "contact_sheet")}
     draw_partition(images, faces, samples, crop, drawn["partition"])
     rows = spread(samples, SHEET_SAMPLES)
@@ -58,6 +61,11 @@ def draw(
     )
     drawn["leaderboard"] = folder / "leaderboard.png"
     figures.leaderboard_picture(ranking, drawn["leaderboard"])
+    drawn["losses"] = folder / "losses.png"
+    diagrams.loss_shapes(drawn["losses"])
+    for name, tables in searches.items():
+        drawn[f"searches/{name}"] = folder / "searches" / f"{name}.png"
+        diagrams.search_picture(*tables, drawn[f"searches/{name}"])
     curves = dict(iter(long_table(histories).groupby("experiment")))
     for name, title, note in tqdm(
         ranking[["id", "title", "note"]].itertuples(index=False, name=None),

@@ -4,12 +4,14 @@ Figures are fractions 0..1 in tables and per cent (differences: points) in the r
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from facemask.markdown import NONE, markdown_table, percent, sentence
 
 Metrics = Mapping[str, Any]
 
@@ -32,7 +34,7 @@ FAMILIES = {
     "scratch": "Networks trained from scratch",
     "mobilenet": "MobileNetV2, frozen",
     "xception": "Xception, frozen",
-    "own": "Experiments of your own",
+    "own": "Beyond the study",
 }
 # What each family's table in the study shows; the study gives the other figures for no family.
 TABLES = {"mobilenet": ("train", "val", "test")}
@@ -68,7 +70,6 @@ LAYOUT_ONLY = (
     "The study's figures are on the Kaggle photographs; on `{}` they stand beside only to show the "
     "layout."
 )
-NONE = "-"
 PACKAGES = ["tensorflow", "keras", "numpy", "cv2", "sklearn", "dvc"]
 
 
@@ -211,7 +212,7 @@ def shortfalls(
                     cause = row["note"]
                 else:
                     cause = _chance(row, figure, split, int(sizes[split]), iou_deviation)
-                sentences.append(f"{start}. {_sentence(cause)}")
+                sentences.append(f"{start}. {sentence(cause)}")
     return sentences
 
 
@@ -249,39 +250,6 @@ def _chance(
     return text
 
 
-def percent(share: float, signed: bool = False) -> str:
-    """A fraction in per cent with two decimals, with its sign if asked; a dash for NaN."""
-    if math.isnan(share):
-        return NONE
-    value = round(100 * share, 2) + 0.0  # + 0.0 turns -0.0 into 0.0
-    return f"{value:+.2f}" if signed else f"{value:.2f}"
-
-
-def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1) -> str:
-    """A table in GitHub's Markdown: the first `left` columns to the left, the others to the right.
-
-    Cells are written with str(); a pipe in one is escaped and a line break becomes a space.
-    ValueError for a row that has not one cell a header.
-    """
-    rules = ["---"] * left + ["---:"] * (len(headers) - left)
-    lines = [_line(headers), "| " + " | ".join(rules) + " |"]
-    for row in rows:
-        if len(row) != len(headers):
-            raise ValueError(f"a row of {len(row)} cells under {len(headers)} headers: {row}")
-        lines.append(_line(row))
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[Any]) -> str:
-    texts = [" ".join(str(cell).split()).replace("|", "\\|") for cell in cells]
-    return "| " + " | ".join(texts) + " |"
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
 def render(
     *,
     dataset: str,
@@ -298,6 +266,7 @@ def render(
     versions: Mapping[str, str],
     pictures: Mapping[str, str],
     beside: Mapping[str, Any] | None = None,
+    chapters: Sequence[str] = (),
 ) -> str:
     """Write the whole report as GitHub-flavoured Markdown.
 
@@ -312,6 +281,7 @@ def render(
     `pictures` maps what is shown to a path relative to the report: "partition", "contact_sheet",
     "leaderboard", "curves/<experiment>" and "predictions/<experiment>"; what is missing is left
     out. `beside` holds the same dataset under the other protocol: {"name", "metrics", "data"}.
+    `chapters` are those of `chapters.py`, as Markdown; empty ones are left out.
     KeyError for an entry that the text needs and is missing.
     """
     used = {name: backbone for name, backbone in backbone_of.items() if name in metrics}
@@ -329,6 +299,7 @@ def render(
         *(_family(rows[rows["family"] == family], family, comparable) for family in FAMILIES),
         _protocols(rows, metrics, data, dataset, beside) if beside else "",
         _leaders(ranking, rows, pictures),
+        *chapters,
         _why(sentences),
         _pictures(rows, pictures),
     ]
@@ -365,7 +336,7 @@ def _weights(backbones: Mapping[str, Metrics], remarks: Mapping[str, str]) -> st
     for name, record in backbones.items():
         random = "**random weights, not trained on ImageNet**"
         weights = random if record["weights"] == "random" else f"`{record['weights']}`"
-        remark = f" **{_sentence(remarks[name])}**" if name in remarks else ""
+        remark = f" **{sentence(remarks[name])}**" if name in remarks else ""
         input_size = f"{record['input_size']} px"
         sha256 = f"`{record['sha256']}`"
         cells.append((name, weights + remark, sha256, f"{record['params']:,}", input_size))
@@ -410,9 +381,8 @@ def _hidden(data: Mapping[str, int], ranking: pd.DataFrame, protocol: str) -> st
         "Only `scratch_4_smooth_l1`, with boxes in pixels, compares two different losses.",
         "**2,131 or 2,141 samples.** The study's text says 2,131, but 1,861 crops and 280 flips "
         "are 2,141, and the accuracies in its tables are multiples of 1/428: a fifth of 2,141.",
-        "**One figure each.** The study gives one figure a network, and this run trains each "
-        "once. On 428 samples chance alone moves an accuracy of 80 % by ±3.8 points (95 %), and "
-        "the difference of two such by ±5.4.",
+        "**One figure each.** The study gives one figure a network. On 428 samples chance alone "
+        "moves an accuracy of 80 % by ±3.8 points (95 %), and the difference of two such by ±5.4.",
     ]
     return "## What the study's numbers hide\n\n" + "\n".join(f"* {point}" for point in points)
 
@@ -704,4 +674,4 @@ def _noted(table: str, marks: Mapping[str, str]) -> str:
 
 
 def _notes(marks: Mapping[str, str]) -> str:
-    return "  \n".join(f"{mark} {_sentence(note)}" for note, mark in marks.items())
+    return "  \n".join(f"{mark} {sentence(note)}" for note, mark in marks.items())

@@ -1,18 +1,19 @@
 """Put every figure of this run beside the published one, with pictures."""
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from facemask import gallery, report
-from facemask.curves import long_table
+from facemask import chapters, gallery, report
+from facemask.curves import confusion_table, iou_table, long_table, precision_recall_table
 from stages.common import Run, read_json, run_stage, write_csv
+from stages.results import gather, read_searches
 
 
 def write_report(run: Run) -> None:
-    """Write REPORT.md, its figures and curves.csv."""
+    """Write REPORT.md, its figures, and the tables that `dvc plots` draws."""
     facts = gather(run)
     tables = {name: run.metrics / "predictions" / f"{name}.csv" for name in facts["metrics"]}
     histories = {name: pd.read_csv(run.models / name / "history.csv") for name in tables}
@@ -20,6 +21,7 @@ def write_report(run: Run) -> None:
     notes = report.weight_notes(facts["backbones"], facts["backbone_of"], facts["remarks"])
     ranking = report.leaderboard(report.comparison(facts["metrics"], facts["published"], notes))
     size = max(run.params.pack.sizes)
+    searches = read_searches(run)
     pictures = gallery.draw(
         run.docs / "figures",
         images=run.raw / "images",
@@ -31,45 +33,40 @@ def write_report(run: Run) -> None:
         metrics=facts["metrics"],
         histories=histories,
         predictions=predictions,
+        searches={name: tables for name, (_, *tables) in searches.items()},
     )
     deviation = {name: table["iou"].std() for name, table in predictions.items()}
-    text = report.render(**facts, iou_deviation=deviation, pictures=pictures)
+    text = report.render(
+        **facts,
+        iou_deviation=deviation,
+        pictures=pictures,
+        chapters=write_chapters(run, facts, searches, predictions, pictures),
+    )
     (run.docs / "REPORT.md").write_text(text, encoding="utf-8")
     write_csv(long_table(histories), run.docs / "curves.csv")
+    write_csv(precision_recall_table(predictions), run.docs / "precision_recall.csv")
+    write_csv(iou_table(predictions), run.docs / "iou_histogram.csv")
+    write_csv(confusion_table(predictions), run.docs / "confusion.csv")
 
 
-def gather(run: Run) -> dict[str, Any]:
-    """Read the figures of this run and, for a run with a suffix, those of the run without."""
-    params, first = run.params, Path("metrics", run.params.dataset)
-    backbone_of = {name: experiment.backbone for name, experiment in params.experiments.items()}
-    measured = read_metrics(run, run.metrics)
-    beside = None
-    if first != run.metrics and (first / "data.json").exists():
-        data = read_json(first / "data.json")
-        beside = {"name": first.name, "metrics": read_metrics(run, first), "data": data}
-    return {
-        "dataset": run.metrics.name,
-        "comparable": run.dataset.study,
-        "protocol": params.split.protocol,
-        "settings": {
-            "crop": ", ".join(f"{key} {value}" for key, value in params.crop.model_dump().items()),
-            "seeds": f"training {params.seed}, split {params.split.seed}",
-        },
-        "metrics": measured,
-        "data": read_json(run.metrics / "data.json"),
-        "published": pd.read_csv("reference/published_results.csv"),
-        "backbones": {path.stem: read_json(path) for path in sorted(run.backbones.glob("*.json"))},
-        "backbone_of": {name: backbone_of[name] for name in measured if backbone_of[name]},
-        "remarks": {name: text for name, text in run.dataset.remarks.items() if text},
-        "versions": report.versions(),
-        "beside": beside,
-    }
-
-
-def read_metrics(run: Run, folder: Path) -> dict[str, Any]:
-    """Return what a folder holds of the experiments of params.yaml."""
-    paths = {name: folder / f"{name}.json" for name in run.params.experiments}
-    return {name: read_json(path) for name, path in paths.items() if path.exists()}
+def write_chapters(
+    run: Run,
+    facts: Mapping[str, Any],
+    searches: Mapping[str, Any],
+    predictions: Mapping[str, pd.DataFrame],
+    pictures: Mapping[str, str],
+) -> list[str]:
+    """Return the chapters that go beyond the study's tables."""
+    metrics, experiments = facts["metrics"], run.params.experiments
+    majority = {name: figures["test"]["majority_accuracy"] for name, figures in metrics.items()}
+    sure = {name: read_json(run.metrics / "statistics" / f"{name}.json") for name in metrics}
+    found = {name: best for name, (best, *_) in searches.items()}
+    published = facts["published"]
+    return [
+        chapters.uncertainty(sure, majority),
+        chapters.hyperband(run.params.searches, found, experiments, metrics, published, pictures),
+        chapters.box_losses(experiments, predictions, majority, pictures),
+    ]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,12 @@
+import numpy as np
 import pandas as pd
+import pytest
+from sklearn.metrics import confusion_matrix
 
-from facemask.curves import long_table
+from facemask.curves import confusion_table, iou_table, long_table, precision_recall_table
+from facemask.statistics import iou_histogram, precision_recall
+
+NAMES = ["without_mask", "with_mask"]
 
 
 def test_every_logged_value_stands_in_the_row_of_its_experiment_epoch_and_split():
@@ -27,3 +33,37 @@ def test_every_logged_value_stands_in_the_row_of_its_experiment_epoch_and_split(
                     assert found[told] == row[prefix + column]
                 assert found["learning_rate"] == row["learning_rate"]
     assert "seconds" not in table
+
+
+def answers(seed):
+    rng = np.random.default_rng(seed)
+    actual = np.where(rng.random(40) < 0.7, "with_mask", "without_mask")
+    table = pd.DataFrame({"image": np.arange(40), "face": 0, "flip": 0, "actual": actual})
+    table["predicted"], table["probability"] = actual, rng.random(40)
+    table["iou"] = rng.random(40)
+    table[["true_x0", "true_y0", "true_x1", "true_y1"]] = 0.5
+    return table
+
+
+@pytest.mark.parametrize(
+    ("stack", "single"),
+    [(precision_recall_table, precision_recall), (iou_table, iou_histogram)],
+)
+def test_tables_of_many_experiments_are_those_of_each(stack, single):
+    predictions = {"b": answers(0), "a": answers(1)}
+    table = stack(predictions)
+    assert list(table["experiment"].unique()) == ["b", "a"]
+    for name, rows in table.groupby("experiment"):
+        expected = single(predictions[name])
+        assert list(rows.columns) == ["experiment", *expected.columns]
+        np.testing.assert_allclose(rows[expected.columns], expected, atol=1e-6)
+
+
+def test_confusion_counts_every_pair_of_labels_even_those_that_do_not_occur():
+    table = answers(0)
+    table.loc[:4, "predicted"] = "with_mask"
+    counts = confusion_table({"a": table}).set_index(["actual", "predicted"])["count"]
+    matrix = confusion_matrix(table["actual"], table["predicted"], labels=NAMES)
+    for place, count in np.ndenumerate(matrix):
+        assert counts[tuple(NAMES[i] for i in place)] == count
+    assert len(counts) == 4

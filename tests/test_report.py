@@ -399,7 +399,7 @@ def test_some_not_run_and_one_more(arguments):
     assert "`xception_5`.\n" in text
     found = tables(section(text, "Networks trained from scratch"))
     assert first(found[0][1], "scratch_1")[1:] == ["not run", "66.82", "-", "not run", "7.27", "-"]
-    own = tables(section(text, "Experiments of your own"))
+    own = tables(section(text, "Beyond the study"))
     assert first(own[0][1], "my_own")[1:] == ["99.00", "-", "-", "20.00", "-", "-"]
     assert "nan" not in text.lower()
     assert "## Pictures" not in text

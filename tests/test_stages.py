@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,18 @@ ENVIRONMENT = {
     "GIT_COMMITTER_NAME": "test",
     "GIT_COMMITTER_EMAIL": "test@example.org",
 }
-# One of each kind: both label losses, both box losses, both units, convolutions and both backbones.
-EXPERIMENTS = ["scratch_1", "scratch_4_smooth_l1", "mobilenet_6", "xception_3"]
+# One of each kind: both label losses, both units, convolutions and both backbones, the base of a
+# search and what trains with its findings.
+EXPERIMENTS = [
+    "scratch_1",
+    "scratch_4_smooth_l1",
+    "mobilenet_5",
+    "mobilenet_6",
+    "mobilenet_6_giou",
+    "xception_3",
+    "mobilenet_tuned",
+]
+STUDY = [name for name in EXPERIMENTS if name not in ("mobilenet_6_giou", "mobilenet_tuned")]
 
 
 def run(folder, *command, code=0):
@@ -58,6 +69,9 @@ def shrink(params):
     params["experiments"] = {name: params["experiments"][name] for name in EXPERIMENTS}
     for experiment in params["experiments"].values():
         experiment["epochs"] = 1
+    params["experiments"]["mobilenet_6"]["seeds"] = 2
+    params["searches"] = {"mobilenet": params["searches"]["mobilenet"] | {"max_epochs": 3}}
+    params["searches"]["mobilenet"]["space"] |= {"units": [8, 16, 32]}
 
 
 def ran(output):
@@ -72,7 +86,7 @@ def project(tmp_path_factory):
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "-qm", "before")
     output = dvc(folder, "repro")
-    assert len(ran(output)) == 6 + 2 + 2 * len(EXPERIMENTS) + 1
+    assert len(ran(output)) == 6 + 2 + 1 + 2 * len(EXPERIMENTS) + 1
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "-qm", "after")
     return folder
@@ -90,9 +104,8 @@ def test_a_second_repro_runs_nothing(project):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_metrics_have_the_promised_shape_and_agree_with_the_predictions(project, name):
     metrics = json.loads((project / f"metrics/sample/{name}.json").read_text())
-    assert list(metrics) == [
-        "train", "val", "test", "params", "epochs", "best_epoch", "train_seconds", "protocol"
-    ]  # fmt: skip
+    keys = ["train", "val", "test", "params", "epochs", "best_epoch", "train_seconds", "protocol"]
+    assert list(metrics) == keys + ["seeds"] * (name == "mobilenet_6")
     tested = pd.read_csv(project / f"metrics/sample/predictions/{name}.csv")
     data = json.loads((project / "metrics/sample/data.json").read_text())
     assert len(tested) == data["test"]
@@ -100,10 +113,50 @@ def test_metrics_have_the_promised_shape_and_agree_with_the_predictions(project,
     assert metrics["test"]["accuracy"] == pytest.approx(right.mean())
     assert metrics["test"]["mean_iou"] == pytest.approx(tested["iou"].mean(), abs=1e-5)
     assert metrics["test"]["iou_50"] == pytest.approx((tested["iou"] >= 0.5).mean())
+    sure = json.loads((project / f"metrics/sample/statistics/{name}.json").read_text())
+    for figure, interval in sure["intervals"].items():
+        assert interval["value"] == pytest.approx(metrics["test"][figure])
+        assert interval["low"] <= interval["value"] <= interval["high"]
+
+
+@pytest.mark.parametrize("name", STUDY)
+def test_parameters_are_those_published(project, name):
+    metrics = json.loads((project / f"metrics/sample/{name}.json").read_text())
     published = pd.read_csv(ROOT / "reference/published_results.csv", index_col="id").loc[name]
     assert metrics["params"] == {
         "total": published["total_params"], "trainable": published["trainable_params"]
     }  # fmt: skip
+
+
+def test_several_seeds_are_trained_and_their_spread_is_told(project):
+    folder = project / "models/sample/mobilenet_6"
+    first, second = (
+        pd.read_csv(at / "history.csv")["loss"][0] for at in (folder, folder / "repeat_1")
+    )
+    assert first != second
+    metrics = json.loads((project / "metrics/sample/mobilenet_6.json").read_text())
+    assert metrics["seeds"]["count"] == 2
+    mean, std = (metrics["seeds"]["mean_iou"][key] for key in ("mean", "std"))
+    # Of two values the deviation is their distance over the root of two.
+    assert abs(metrics["test"]["mean_iou"] - mean) == pytest.approx(std / 2**0.5)
+    assert std > 0
+
+
+def test_what_a_search_finds_is_what_its_experiment_trains_with(project):
+    import keras
+
+    found = json.loads((project / "data/sample/searches/mobilenet/found.json").read_text())
+    model = keras.saving.load_model(
+        project / "models/sample/mobilenet_tuned/model.keras", compile=False
+    )
+    dense = [layer.units for layer in model.layers if layer.__class__.__name__ == "Dense"]
+    assert dense == [found["units"]] * found["layers"] + [1, 4]
+    trials = pd.read_csv(project / "metrics/sample/searches/mobilenet.csv")
+    best = trials.loc[trials["val_loss"].idxmin()]
+    assert {key: best[key] for key in found} == found
+    told = json.loads((project / "metrics/sample/searches/mobilenet.json").read_text())
+    assert told["val_loss"] == pytest.approx(best["val_loss"])
+    assert not (project / ".resume/sample/tune/mobilenet").exists()
 
 
 def test_data_counts_agree_with_the_tables(project):
@@ -140,10 +193,21 @@ def test_dvclive_logs_every_epoch_of_both_splits(project):
 
 def test_dvc_draws_curves_and_confusion_matrices(project):
     plots = json.loads(dvc(project, "plots", "show", "--json"))["data"]
-    assert {"Total loss", "Accuracy", "IoU", "Learning rate"} <= {
-        name.split("::")[-1] for name in plots
-    }
-    assert sum("predictions" in name for name in plots) == len(EXPERIMENTS)
+    assert {
+        "Total loss", "Label loss", "Box loss", "Accuracy", "IoU", "Learning rate",
+        "IoU histogram", "Precision and recall without mask", "Confusion matrices",
+    } <= {name.split("::")[-1] for name in plots}  # fmt: skip
+    assert any("searches/mobilenet" in name for name in plots)
+    for name, drawn in plots.items():
+        assert drawn, name
+
+
+def test_the_plots_page_draws_without_network(project, tmp_path):
+    dvc(project, "plots", "show", "-o", str(tmp_path / "page"))
+    page = (tmp_path / "page/index.html").read_text()
+    assert "Content-Security-Policy" in page
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=.https?:", page)
+    assert page.count("vegaEmbed(") > 9
 
 
 def test_one_changed_value_reruns_its_experiment_alone(project):
