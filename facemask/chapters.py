@@ -287,4 +287,5 @@ def _loss_name(experiment: Experiment) -> str:
 
 
 def _difference(row: pd.Series) -> str:
-    return f"{percent(row['difference'], signed=True)} ({row['p']:.3f})"
+    p = f"{row['p']:.3f}" if row["p"] >= 0.001 else "< 0.001"
+    return f"{percent(row['difference'], signed=True)} ({p})"

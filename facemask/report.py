@@ -246,7 +246,7 @@ def _chance(
             "the split, and how much of the gap that makes is not told apart here"
         )
     if place == "outside":
-        return f"{text}; one seed was run and the cause is not established"
+        return f"{text}; it is of one seed and the cause is not established"
     return text
 
 

@@ -106,10 +106,10 @@ def test_the_table_is_that_of_the_library(names: tuple[str, str]) -> None:
 
 
 def test_some_rows_are_marked_and_some_are_not() -> None:
-    printed = rows(facemask("compare", "mobilenet_5", "scratch_7", "--metrics", KAGGLE))
-    assert {row["mark"] for row in printed.values()} == {"*"}
-    printed = rows(facemask("compare", "mobilenet_5", "mobilenet_6", "--metrics", KAGGLE))
-    assert {row["mark"] for row in printed.values()} == {"*", None}
+    # Half the weight of the box, all else equal: labels alike, boxes worse.
+    printed = rows(facemask("compare", "mobilenet_1", "mobilenet_3", "--metrics", KAGGLE))
+    assert printed["mean_iou"]["mark"] == "*"
+    assert printed["accuracy"]["mark"] is None
 
 
 def test_metrics_are_those_of_the_parameters(project: Path) -> None:

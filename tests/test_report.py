@@ -200,7 +200,7 @@ def test_shortfalls_are_weighed_against_the_noise(published):
     assert "one seed" not in within
     (outside,) = shortfalls({"scratch_7": measure(0.7, 0.2005)}, published)
     assert "outside the 95 % sampling noise" in outside
-    assert "one seed was run and the cause is not established" in outside
+    assert "it is of one seed and the cause is not established" in outside
 
 
 def test_the_noise_of_an_iou_comes_from_its_spread(published):

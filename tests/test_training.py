@@ -432,6 +432,7 @@ def test_the_order_of_samples_depends_on_seed_and_epoch_alone(tmp_path: Path) ->
     train_set, val_set = training.datasets(other, numbers, splits, SIZE, 3, log)
     for epoch in (2, 0, 1):
         log.on_epoch_begin(epoch)
+        assert log.epoch == epoch
         read = np.concatenate([part[0] for part in train_set.as_numpy_iterator()])
         assert read[:, 0].tolist() == found[epoch].tolist()
         validated = np.concatenate([part[0] for part in val_set.as_numpy_iterator()])

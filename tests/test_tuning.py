@@ -23,6 +23,8 @@ import yaml
 from facemask import training, tuning
 from facemask.config import Experiment, Search, Space, choose, parse
 from facemask.errors import InputError
+from stages.common import Run
+from stages.tune import tune
 
 ROOT = Path(__file__).parents[1]
 CONFIG = parse(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
@@ -108,6 +110,14 @@ def undisturbed(tmp_path_factory):
     return state, *find(state)
 
 
+@pytest.fixture(scope="module")
+def short(tmp_path_factory) -> Path:
+    """What a search of one trial leaves."""
+    state = tmp_path_factory.mktemp("short")
+    find(state, search=wanted(**SHORT))
+    return state
+
+
 def test_values_are_of_the_space_and_the_best_trial_is_found(undisturbed) -> None:
     _, found, summary, trials, epochs = undisturbed
     assert trials["trial"].tolist() == list(range(1, len(trials) + 1))
@@ -166,14 +176,18 @@ def test_round_sizes_are_known_beforehand(most: int, factor: int, tmp_path: Path
     expected = sizes_by_formula(most, factor)
     assert tuning.round_sizes(oracle) == expected
     # They are what the oracle asks for, whatever the scores.
-    asked = []
+    places = ((values["tuner/bracket"], values["tuner/round"]) for values in asked(oracle))
+    assert {place: len(list(same)) for place, same in itertools.groupby(places)} == expected
+
+
+def asked(oracle):
+    """The values of all trials that an oracle asks for, with scores of no sense."""
     while (trial := oracle.create_trial("test")).status == "RUNNING":
         values = trial.hyperparameters.values
-        asked.append((values["tuner/bracket"], values["tuner/round"]))
+        yield values
         oracle.update_trial(trial.trial_id, {"val_loss": values["units"] % 7})
         trial.status = "COMPLETED"
         oracle.end_trial(trial)
-    assert {place: len(list(group)) for place, group in itertools.groupby(asked)} == expected
 
 
 def test_the_best_of_a_round_goes_on(undisturbed) -> None:
@@ -189,10 +203,11 @@ def test_the_best_of_a_round_goes_on(undisturbed) -> None:
 def test_a_trial_is_what_its_seeds_make_and_goes_on_from_the_best_weights(undisturbed) -> None:
     """Trained once more by hand, from NumPy arrays: the trial that went on, and how it began."""
     *_, trials, epochs = undisturbed
-    (later,) = trials[trials["round"] == 1].itertuples()
+    rows = {row["trial"]: row for row in trials.to_dict("records")}
+    (later,) = (row for row in rows.values() if row["round"] == 1)
     weights, expected = None, []
-    for number, first, last in ((later.continues, 0, 1), (later.trial, 1, 3)):
-        experiment = choose(BASE, trials.loc[number - 1])
+    for number, first, last in ((later["continues"], 0, 1), (later["trial"], 1, 3)):
+        experiment = choose(BASE, rows[number])
         seeds = np.random.SeedSequence([SEED, number])
         keras.utils.set_random_seed(int(seeds.generate_state(1)[0]))
         model = training.compiled(experiment, (6,))
@@ -207,7 +222,7 @@ def test_a_trial_is_what_its_seeds_make_and_goes_on_from_the_best_weights(undist
             )
             expected.append(history.history["val_loss"][0])
         weights = model.get_weights()  # of a first epoch alone: of the best one, too
-    own = epochs[epochs["trial"].isin([later.continues, later.trial])]
+    own = epochs[epochs["trial"].isin([later["continues"], later["trial"]])]
     np.testing.assert_allclose(own["val_loss"], expected, rtol=1e-4)
 
 
@@ -286,16 +301,13 @@ def test_a_finished_search_runs_no_trial_again(undisturbed, tmp_path: Path) -> N
     assert list(tmp_path.rglob("*.npz")) == []
 
 
-@pytest.mark.parametrize("file", ["1.json", "4.json"])
-def test_a_search_whose_files_are_torn_starts_again(
-    file: str, undisturbed, tmp_path: Path, capsys
-) -> None:
+def test_a_search_whose_files_are_torn_starts_again(undisturbed, tmp_path: Path, capsys) -> None:
     state, _, _, *tables = undisturbed
     shutil.copytree(state, tmp_path, dirs_exist_ok=True)
-    (torn,) = tmp_path.glob(f"*/{file}")
+    (torn,) = tmp_path.glob("*/4.json")
     torn.write_text(torn.read_text()[:30])
     *_, trials, epochs = find(tmp_path)
-    assert file in "".join(capsys.readouterr())
+    assert str(torn) in "".join(capsys.readouterr())
     assert as_text([trials, epochs]) == as_text(tables)
 
 
@@ -312,8 +324,8 @@ def test_a_search_whose_files_are_torn_starts_again(
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_other_settings_do_not_go_on(change, tmp_path: Path) -> None:
-    find(tmp_path, search=wanted(**SHORT))
+def test_other_settings_do_not_go_on(change, short: Path, tmp_path: Path) -> None:
+    shutil.copytree(short, tmp_path, dirs_exist_ok=True)
     (before,) = tmp_path.iterdir()
     find(tmp_path, **{"search": wanted(**SHORT), **change})
     (after,) = tmp_path.iterdir()
@@ -344,22 +356,58 @@ def test_trials_stop_when_they_get_no_better(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_is_the_worst_of_all(tmp_path: Path) -> None:
     base = BASE.model_copy(update={"optimizer": BASE.optimizer.model_copy(update={"name": "sgd"})})
-    found, _, trials, _ = find(tmp_path, search=wanted({"learning_rate": [0.01, 1e38]}), base=base)
+    search = wanted({"learning_rate": [0.01, 1e38]}, max_epochs=2, factor=2)
+    found, _, trials, _ = find(tmp_path, search=search, base=base)
     lost = trials["learning_rate"] == 1e38
     assert lost.any()
     assert not np.isfinite(trials.loc[lost, "val_loss"]).any()
     assert np.isfinite(trials.loc[~lost, "val_loss"]).all()
     assert found["learning_rate"] == 0.01
-    assert len(trials) == 6
+    assert len(trials) == sum(sizes_by_formula(2, 2).values())
     with pytest.raises(InputError, match="learning rates"):
         find(tmp_path, search=wanted({"learning_rate": [1e38]}, **SHORT), base=base)
+
+
+def test_the_stage_keeps_what_it_found_beside_the_features(tmp_path: Path, monkeypatch) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["searches"]["mobilenet"] |= {"space": SPACE, **SHORT}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    features = tmp_path / "data/sample/features/mobilenet_v2"
+    features.mkdir(parents=True)
+    np.save(features / "inputs.npy", toy_features())
+    (features / "backbone.json").write_text("{}")
+    toy_splits().to_csv(tmp_path / "data/sample/splits.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    tune(Run(), "mobilenet")
+    search = parse(params).searches["mobilenet"]
+    found, summary, trials, epochs = find(
+        tmp_path / "state", search=search, base=CONFIG.experiments["mobilenet_5"], size=224, seed=42
+    )
+    folder, metrics = Path("data/sample/searches/mobilenet"), Path("metrics/sample/searches")
+    assert json.loads((folder / "found.json").read_text()) == found
+    np.testing.assert_array_equal(np.load(folder / "inputs.npy"), toy_features())
+    assert (folder / "backbone.json").read_text() == "{}"
+    assert (metrics / "mobilenet_epochs.csv").read_text() == epochs.to_csv(index=False)
+    told = json.loads((metrics / "mobilenet.json").read_text())
+    assert told.pop("seconds") > 0
+    summary.pop("seconds")
+    assert told == found | summary
+    written = pd.read_csv(metrics / "mobilenet.csv", dtype={"continues": "Int64"})
+    assert written.columns[0] == "search"
+    assert set(written.pop("search")) == {"mobilenet"}
+    pd.testing.assert_frame_equal(written, trials)
+    assert not list(Path(".resume").rglob("*.json"))
+    experiment = Run().experiment("mobilenet_tuned")
+    assert experiment.network.dense == (found["units"],) * found["layers"]
 
 
 def test_a_space_as_large_as_the_trials_that_begin_is_tried_out(tmp_path: Path) -> None:
     single = {name: [values[0]] for name, values in SPACE.items()}
     # 5 trials begin: 3 in the first bracket, 2 in the second.
-    *_, trials, _ = find(tmp_path, search=wanted(single | {"units": [2, 3, 4, 5, 6]}))
-    assert sorted(trials.loc[trials["round"] == 0, "units"]) == [2, 3, 4, 5, 6]
+    enough = wanted(single | {"units": [2, 3, 4, 5, 6]})
+    trials = list(asked(tuning.hyperband(enough, SEED, tmp_path)))
+    began = [values["units"] for values in trials if values["tuner/round"] == 0]
+    assert sorted(began) == [2, 3, 4, 5, 6]
     with pytest.raises(InputError, match=r"4 combinations.*5 trials"):
         find(tmp_path, search=wanted(single | {"units": [2, 3, 4, 5]}))
 
