@@ -2,10 +2,17 @@
 
 import copy
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
 
 from facemask.errors import InputError
 
@@ -168,16 +175,27 @@ class ClassWeights(Section):
     without_mask: float = Field(gt=0)
 
 
+def _in_one_message(value: Any, check: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+    # A union of types would tell what is wrong once for each of them.
+    try:
+        return check(value)
+    except ValidationError:
+        raise ValueError(f"give a number, true or false, but it is {value!r}") from None
+
+
+NumberOrFlag = Annotated[bool | int | float, WrapValidator(_in_one_message)]
+
+
 class Optimizer(Section):
     """An optimizer of Keras by its lower-case name; options are its constructor's others."""
 
     name: Literal[
         "rmsprop", "adam", "adamw", "sgd", "nadam", "adamax", "adagrad", "adadelta", "adafactor",
-        "ftrl", "lion", "muon",
+        "ftrl", "lion",
     ]  # fmt: skip
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
-    options: dict[str, bool | int | float]
+    options: dict[str, NumberOrFlag]
 
 
 class Schedule(Section):

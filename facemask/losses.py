@@ -51,6 +51,10 @@ class IoULoss(keras.losses.Loss):
     2019); diou, the squared distance of the centres over the squared diagonal of the hull; ciou,
     this and a term for unlike aspect ratios (both Zheng et al. 2020). Boxes are in `box_format`;
     its unit does not matter, since the input is a square.
+
+    The papers know no box of negative width or height, but a network can say one in every format
+    other than rel_center_xywh, and none of the three would lead it out of there. Such a side is
+    added to the loss, in parts of the true box's.
     """
 
     def __init__(
@@ -65,14 +69,18 @@ class IoULoss(keras.losses.Loss):
         self.kind, self.box_format = kind, box_format
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """Return the loss of each sample: (N, 4) and (N, 4) to (N,); in [0, 2], ciou up to 3."""
+        """Return the loss of each sample: (N, 4) and (N, 4) to (N,).
+
+        In [0, 2], ciou up to 3, where the predicted box has no negative side.
+        """
         true, predicted = (boxes.corners(box, self.box_format) for box in (y_true, y_pred))
         overlap = boxes.iou(true, predicted)
         hull = _hull(true, predicted)
+        loss = 1 - overlap + _negative_sides(true, predicted)
         if self.kind == "giou":
             union = boxes.union(true, predicted)
-            return 1 - overlap + 1 - union / ops.maximum(boxes.area(hull), TINY)
-        loss = 1 - overlap + _centre_distance(true, predicted, hull)
+            return loss + 1 - union / ops.maximum(boxes.area(hull), TINY)
+        loss = loss + _centre_distance(true, predicted, hull)
         if self.kind == "ciou":
             unlike = _unlike_aspects(true, predicted)
             # The paper's weight, which it treats as a constant: no gradient flows through it.
@@ -114,9 +122,16 @@ def label_loss(loss: LabelLoss) -> keras.losses.Loss:
 
 
 def _hull(true: keras.KerasTensor, predicted: keras.KerasTensor) -> keras.KerasTensor:
-    """The smallest box around both, as corners (N, 4)."""
-    low = ops.minimum(true[:, :2], predicted[:, :2])
-    return ops.concatenate([low, ops.maximum(true[:, 2:], predicted[:, 2:])], axis=1)
+    """The smallest box around both, as corners (N, 4); predicted ones may be in either order."""
+    first, second = predicted[:, :2], predicted[:, 2:]
+    low = ops.minimum(true[:, :2], ops.minimum(first, second))
+    return ops.concatenate([low, ops.maximum(true[:, 2:], ops.maximum(first, second))], axis=1)
+
+
+def _negative_sides(true: keras.KerasTensor, predicted: keras.KerasTensor) -> keras.KerasTensor:
+    """How far predicted width and height are below 0, in parts of the true ones, together: (N,)."""
+    missing = ops.relu(predicted[:, :2] - predicted[:, 2:])
+    return ops.sum(missing / ops.maximum(true[:, 2:] - true[:, :2], TINY), axis=1)
 
 
 def _centre_distance(

@@ -57,6 +57,7 @@ def train(
         validation_data=val_set,
         epochs=experiment.epochs,
         callbacks=[log, *schedule_callbacks(experiment), *callbacks, _best(checkpoint)],
+        shuffle=False,  # the batches are shuffled already
         # One line an epoch in a log file, a moving bar on a terminal.
         verbose=1 if sys.stdout.isatty() else 2,
     ).history
@@ -104,11 +105,12 @@ def make_optimizer(optimizer: Optimizer) -> keras.optimizers.Optimizer:
     Raises:
         InputError: its constructor does not take one of the options.
     """
-    options = {"learning_rate": optimizer.learning_rate, **optimizer.options}
     # None and 0 differ to Keras: AdamW refuses None, the others spend time on 0.
-    if optimizer.weight_decay or optimizer.name == "adamw":
-        options["weight_decay"] = optimizer.weight_decay
+    decay = optimizer.weight_decay or (0.0 if optimizer.name == "adamw" else None)
     try:
+        options = dict(
+            learning_rate=optimizer.learning_rate, weight_decay=decay, **optimizer.options
+        )
         return keras.optimizers.get({"class_name": optimizer.name, "config": options})
     except (TypeError, ValueError) as error:
         raise InputError(

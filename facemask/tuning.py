@@ -164,6 +164,7 @@ def _trainer(
             initial_epoch=values["tuner/initial_epoch"],
             epochs=values["tuner/epochs"],
             callbacks=[log, *training.schedule_callbacks(experiment), stop],
+            shuffle=False,
             verbose=0,
         ).history
         best = model.get_weights()

@@ -22,7 +22,7 @@ SCHEDULE = "experiments__scratch_1__schedule"
 SPACE = "searches__mobilenet__space"
 OPTIMIZERS = [
     "rmsprop", "adam", "adamw", "sgd", "nadam", "adamax", "adagrad", "adadelta", "adafactor",
-    "ftrl", "lion", "muon",
+    "ftrl", "lion",
 ]  # fmt: skip
 
 # As the study describes them: losses, weights of labels and box, epochs, learning rate, batch,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from facemask.boxes import iou
 from facemask.config import BoxLoss, LabelLoss
 from facemask.losses import IoULoss, SmoothL1, box_loss, label_loss
 
@@ -232,6 +233,31 @@ def test_iou_loss_and_its_slope_stay_finite_for_boxes_without_extent(
         )
     assert np.isfinite(loss.numpy())
     assert np.isfinite(tape.gradient(loss, predicted).numpy()).all()
+
+
+@pytest.mark.parametrize("box_format", ["xyxy", "center_xywh"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_boxes_turned_inside_out_find_back(kind: str, box_format: str) -> None:
+    """Corners in the wrong order mean the loss of the IoU alone is flat: steps downhill must end
+    in the box all the same, wherever they start."""
+    true, start = corner_pairs()
+    start = start[:, [2, 3, 0, 1]]
+    start[::2] = start[::2][:, [0, 3, 2, 1]]  # of every other box the width alone
+    true = tf.constant(as_format(true, box_format) / SIDE)
+    predicted = tf.Variable(as_format(start, box_format) / SIDE)
+    loss, optimizer = made(kind, box_format=box_format), keras.optimizers.Adam(0.01)
+    assert np.asarray(loss.call(true, predicted)).min() > 1
+
+    @tf.function
+    def descend() -> None:
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(loss.call(true, predicted))
+        optimizer.apply_gradients([(tape.gradient(total, predicted), predicted)])
+
+    optimizer.build([predicted])
+    for _ in range(1000):
+        descend()
+    assert np.asarray(iou(true, predicted, box_format)).min() > 0.8
 
 
 def test_iou_loss_survives_being_written_and_read() -> None:
