@@ -222,9 +222,8 @@ def test_one_changed_value_reruns_its_experiment_alone(project):
 
 
 def test_a_grouped_run_stands_beside_and_decodes_nothing(project):
-    output = dvc(
-        project, "exp", "run", "-S", "split.protocol=grouped", "-S", "split.suffix=_grouped"
-    )
+    grouped = ["-S", "split.protocol=grouped", "-S", "split.suffix=_grouped"]
+    output = dvc(project, "exp", "run", *grouped, "evaluate@mobilenet_6")
     assert not {"fetch", "parse", "crop", "balance", "pack"} & set(ran(output))
     assert not any(name.startswith("embed") for name in ran(output))
     data = json.loads((project / "metrics/sample_grouped/data.json").read_text())
