@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from facemask import statistics
-from facemask.config import Experiment, Search
+from facemask.config import Experiment, Search, Space
 from facemask.markdown import NONE, markdown_table, percent
 
 Statistics = Mapping[str, Any]
@@ -18,14 +18,6 @@ FIGURES = {
     "balanced_accuracy": "balanced accuracy",
     "mean_iou": "test IoU",
     "iou_50": "boxes with IoU ≥ 0.5",
-}
-VALUES = {
-    "layers": "dense layers",
-    "units": "units",
-    "shared_dropout": "dropout",
-    "label_dropout": "dropout of labels",
-    "box_dropout": "dropout of boxes",
-    "learning_rate": "learning rate",
 }
 
 
@@ -148,10 +140,11 @@ def _values(base: Experiment, name: str, best: Mapping[str, Any]) -> str:
         "learning_rate": base.optimizer.learning_rate,
     }
     rows = [
-        ("found here", *(f"{best[key]:g}" for key in VALUES)),
-        (f"the study's (`{name}`)", *(f"{study[key]:g}" for key in VALUES)),
+        ("found here", *(f"{best[key]:g}" for key in Space.model_fields)),
+        (f"the study's (`{name}`)", *(f"{study[key]:g}" for key in Space.model_fields)),
     ]
-    return markdown_table(("", *VALUES.values()), rows)
+    titles = (field.title for field in Space.model_fields.values())
+    return markdown_table(("", *titles), rows)
 
 
 def _tested(

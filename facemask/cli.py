@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import fsspec
 import pandas as pd
 import typer
-import yaml
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -78,10 +77,7 @@ def compare(
 def _default_metrics() -> Path:
     if not PARAMS.is_file():
         raise InputError(f"no {PARAMS} here: go to the repository's root, or give --metrics FOLDER")
-    try:
-        params = config.parse(yaml.safe_load(PARAMS.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise InputError(f"{PARAMS} is not YAML: {error}") from None
+    params = config.read(PARAMS)
     return Path("metrics", params.dataset + params.split.suffix)
 
 

@@ -3,8 +3,10 @@
 import copy
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -256,14 +258,19 @@ class Experiment(Section):
 
 
 class Space(Section):
-    """The values a search may choose from, by hyperparameter; one value is no choice."""
+    """The values a search may choose from, by hyperparameter; one value is no choice.
 
-    layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
-    units: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
-    shared_dropout: tuple[Fraction, ...] = Field(min_length=1)
-    label_dropout: tuple[Fraction, ...] = Field(min_length=1)
-    box_dropout: tuple[Fraction, ...] = Field(min_length=1)
-    learning_rate: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    Titles are what pictures and tables call them.
+    """
+
+    layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, title="dense layers")
+    units: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, title="units")
+    shared_dropout: tuple[Fraction, ...] = Field(min_length=1, title="dropout")
+    label_dropout: tuple[Fraction, ...] = Field(min_length=1, title="dropout of labels")
+    box_dropout: tuple[Fraction, ...] = Field(min_length=1, title="dropout of boxes")
+    learning_rate: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        min_length=1, title="learning rate"
+    )
 
 
 class Search(Section):
@@ -364,6 +371,19 @@ class Config(Section):
                     subject, named, f"a key of datasets.{name}.remarks", "backbones or experiments"
                 )
         return self
+
+
+def read(path: Path) -> Config:
+    """Read a parameter file.
+
+    Raises:
+        InputError: it is no YAML, or what `parse` finds wrong.
+    """
+    with path.open(encoding="utf-8") as file:
+        try:
+            return parse(yaml.safe_load(file))
+        except yaml.YAMLError as error:
+            raise InputError(f"{path} is not YAML: {error}") from None
 
 
 def parse(raw: Any) -> Config:  # noqa: ANN401 - whatever a YAML file may hold

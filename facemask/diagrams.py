@@ -10,18 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from facemask.config import BoxLoss
+from facemask.config import BoxLoss, Space
 from facemask.figures import FACES, GREY, STYLE, WRONG, key, save
 from facemask.losses import box_loss
 
-HYPERPARAMETERS = {
-    "layers": "dense layers",
-    "units": "units",
-    "shared_dropout": "dropout",
-    "label_dropout": "dropout of labels",
-    "box_dropout": "dropout of boxes",
-    "learning_rate": "learning rate",
-}
 # Losses by colour, thresholds by dashes; wide lines show where a narrow one lies on them.
 THRESHOLDS = {0.5: ":", 1.0: "-", 2.0: "--"}
 POINTWISE = {"mse": ("black", 1.5), "smooth_l1": (FACES[0], 3), "huber": (FACES[1], 1.5)}
@@ -38,7 +30,7 @@ def search_picture(
     stopped is joined to it. Only hyperparameters with more than one value are drawn; the line is
     the median of the trials of a value. The best trial is ringed everywhere.
     """
-    varied = [name for name in HYPERPARAMETERS if len(trials[name].unique()) > 1]
+    varied = [name for name in Space.model_fields if len(trials[name].unique()) > 1]
     brackets = sorted(trials["bracket"].unique(), reverse=True)
     columns = max(len(brackets), len(varied), 1)
     figure = Figure(figsize=(2.8 * columns, 5.6 if varied else 3.0), layout="constrained")
@@ -88,7 +80,7 @@ def _effect(
     _ring(axes, values.index(best[name]), best["val_loss"])
     step = -(-len(values) // 6)
     axes.set_xticks(range(0, len(values), step), [f"{value:g}" for value in values[::step]])
-    axes.set_xlabel(HYPERPARAMETERS[name])
+    axes.set_xlabel(Space.model_fields[name].title)
 
 
 def _ring(axes: Axes, x: float, y: float) -> None:

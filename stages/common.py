@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from facemask import config
 from facemask.errors import InputError
@@ -17,11 +16,7 @@ class Run:
     """The parameters of this run and its folders, relative to the repository's root."""
 
     def __init__(self) -> None:
-        with Path("params.yaml").open(encoding="utf-8") as file:
-            try:
-                self.params = config.parse(yaml.safe_load(file))
-            except yaml.YAMLError as error:
-                raise InputError(f"params.yaml is not YAML: {error}") from None
+        self.params = config.read(Path("params.yaml"))
         name = self.params.dataset
         named = name + self.params.split.suffix
         self.dataset = self.params.datasets[name]

@@ -100,7 +100,7 @@ def test_a_rectangle_holds_its_box_and_lies_in_the_photograph(case, metric):
     width, height, boxes, modulus, remainder = CASES[case]
     boxes = np.array(boxes)
     owner = partition.assign(boxes, width, height, metric, modulus, remainder)
-    table = partition.describe(partition.rectangles(owner, boxes), boxes)
+    table = described(partition.rectangles(owner, boxes), boxes)
     for row, (xmin, ymin, xmax, ymax) in zip(table.itertuples(), boxes, strict=True):
         assert 0 <= row.x0 <= xmin <= xmax < row.x1 <= width
         assert 0 <= row.y0 <= ymin <= ymax < row.y1 <= height
@@ -109,11 +109,15 @@ def test_a_rectangle_holds_its_box_and_lies_in_the_photograph(case, metric):
         assert (row.box_x1 + row.x0 - 1, row.box_y1 + row.y0 - 1) == (xmax, ymax)
 
 
+def described(rectangle, boxes):
+    return pd.DataFrame(partition.describe(rectangle, boxes), columns=partition.DESCRIBED)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_enclosed_and_touched_boxes_against_sets_of_pixels(case):
     width, height, boxes, modulus, remainder = CASES[case]
     owner = partition.assign(np.array(boxes), width, height, "manhattan", modulus, remainder)
-    table = partition.describe(partition.rectangles(owner, np.array(boxes)), np.array(boxes))
+    table = described(partition.rectangles(owner, np.array(boxes)), np.array(boxes))
     box_pixels = [pixels(x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in boxes]
     for face, row in enumerate(table.itertuples()):
         rectangle = pixels(row.x0, row.y0, row.x1, row.y1)
@@ -125,7 +129,7 @@ def test_enclosed_and_touched_boxes_against_sets_of_pixels(case):
 def test_boxes_that_only_share_an_edge_do_not_touch():
     # Columns 0-4 and 5-9: neighbours without a common pixel.
     boxes = np.array([[0, 0, 4, 9], [5, 0, 9, 9]])
-    table = partition.describe(boxes + np.array([0, 0, 1, 1]), boxes)
+    table = described(boxes + np.array([0, 0, 1, 1]), boxes)
     assert list(table["touched"]) == [0, 0]
     assert list(table["enclosed"]) == [0, 0]
 
