@@ -306,6 +306,7 @@ class Config(Section):
 
     dataset: str
     seed: int = Field(ge=0)
+    workers: Annotated[int, Field(ge=1)] | None
     crop: Crop
     balance: Balance
     split: Split

@@ -47,8 +47,8 @@ def _is_cut_jpeg(data: bytes) -> bool:
     return data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
 
 
-def survey(paths: list[Path]) -> pd.DataFrame:
-    """Describe each photograph, decoding it once.
+def survey(paths: list[Path], workers: int) -> pd.DataFrame:
+    """Describe each photograph, decoding it once, as many at a time as there are workers.
 
     Returns:
         One row a photograph: image (file name), width, height (px), sha256 of the file, hash (the
@@ -57,7 +57,7 @@ def survey(paths: list[Path]) -> pd.DataFrame:
     Raises:
         InputError: lists every file that cannot be decoded.
     """
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(workers) as pool:
         results = list(tqdm(pool.map(_describe, paths), "verify", len(paths), unit="image"))
     broken = [str(result) for result in results if isinstance(result, InputError)]
     if broken:

@@ -12,13 +12,14 @@ from tqdm import tqdm
 from facemask.photographs import read_rgb
 
 
-def pack(samples: pd.DataFrame, images: Path, outputs: Mapping[int, Path]) -> None:
+def pack(samples: pd.DataFrame, images: Path, outputs: Mapping[int, Path], workers: int) -> None:
     """Write one memory-mapped array an input size, row by row of `samples`.
 
     Args:
         samples: the table of `balance.add_flips`.
         images: folder of the photographs.
         outputs: for each side length s (px) the .npy file to write: uint8 (N, s, s, 3), RGB.
+        workers: how many threads decode, each one photograph at a time.
 
     Raises:
         InputError: a photograph is missing or cannot be decoded.
@@ -36,7 +37,7 @@ def pack(samples: pd.DataFrame, images: Path, outputs: Mapping[int, Path]) -> No
                 array[row.sample] = stretch(cv2.flip(crop, 1) if row.flip else crop, size)
 
     groups = [group for _, group in samples.groupby("image")]
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(workers) as pool:
         list(tqdm(pool.map(write, groups), "pack", len(groups), unit="image"))
     for array in arrays.values():
         array.flush()

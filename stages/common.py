@@ -1,6 +1,7 @@
 """What all stages share: the parameters, where files lie, and how a wrong input is told."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ class Run:
         name = self.params.dataset
         named = name + self.params.split.suffix
         self.dataset = self.params.datasets[name]
+        self.workers = self.params.workers or os.cpu_count() or 1
         self.data = Path("data", name)
         self.raw = self.data / "raw"
         self.splits = self.data / f"splits{self.params.split.suffix}.csv"

@@ -7,7 +7,8 @@ from stages.common import Run, run_stage, write_csv
 def fetch(run: Run) -> None:
     """Write raw/images, raw/annotations and photographs.csv."""
     datasets.fetch(run.dataset.source, run.raw)
-    write_csv(photographs.survey(datasets.photograph_paths(run.raw)), run.data / "photographs.csv")
+    table = photographs.survey(datasets.photograph_paths(run.raw), run.workers)
+    write_csv(table, run.data / "photographs.csv")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ def pack(run: Run) -> None:
     outputs = {size: run.data / f"crops/{size}/inputs.npy" for size in run.params.pack.sizes}
     for path in outputs.values():
         path.parent.mkdir(parents=True, exist_ok=True)
-    pixels.pack(pd.read_csv(run.data / "samples.csv"), run.raw / "images", outputs)
+    samples = pd.read_csv(run.data / "samples.csv")
+    pixels.pack(samples, run.raw / "images", outputs, run.workers)
 
 
 if __name__ == "__main__":

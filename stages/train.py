@@ -1,23 +1,30 @@
-"""Train one experiment."""
+"""Train one experiment and let its best epoch answer on every sample."""
 
+import keras
 import numpy as np
 import pandas as pd
 from dvclive import Live
 from dvclive.keras import DVCLiveCallback
 
 from facemask import training
-from stages.common import Run, run_stage, seed_folders, write_csv
+from facemask.prediction import parameters, predict
+from stages.common import Run, read_json, run_stage, seed_folders, write_csv, write_json
 
 
 def train(run: Run, name: str) -> None:
-    """Write models/<dataset>/<experiment>: model.keras, history.csv and DVCLive's curves.
+    """Write models/<dataset>/<experiment>: the model, its history and parameters, what it answers.
 
-    Of further seeds model.keras and history.csv alone, in a folder each.
+    Of the first seed DVCLive's curves too; further seeds have a folder each. All figures are made
+    of the answers (stages/evaluate.py), so that nothing but this stage needs the pixels.
     """
     experiment = run.experiment(name)
-    inputs = np.load(run.data / experiment.inputs / "inputs.npy", mmap_mode="r")
+    source = run.data / experiment.inputs
+    inputs = np.load(source / "inputs.npy", mmap_mode="r")
     splits = pd.read_csv(run.splits)
+    samples = splits[splits["split"] != "unused"]
     size = run.input_size(experiment.inputs)
+    about = source / "backbone.json"
+    frozen = read_json(about)["params"] if about.exists() else 0
     for number, folder in enumerate(seed_folders(run.models / name, experiment.seeds)):
         folder.mkdir(parents=True, exist_ok=True)
         callbacks = []
@@ -27,10 +34,13 @@ def train(run: Run, name: str) -> None:
             callbacks = [DVCLiveCallback(live=live)]
         seed = run.params.seed + number
         print(f"{name}: seed {seed} ({number + 1} of {experiment.seeds})")
-        history = training.train(
-            experiment, inputs, splits, size, seed, folder / "model.keras", callbacks
-        )
+        file = folder / "model.keras"
+        history = training.train(experiment, inputs, splits, size, seed, file, callbacks)
         write_csv(history, folder / "history.csv")
+        model = keras.saving.load_model(file, compile=False)
+        write_json(parameters(model, frozen), folder / "parameters.json")
+        answers = predict(model, inputs, samples, experiment, size)
+        write_csv(answers, folder / "predictions.csv")
 
 
 if __name__ == "__main__":

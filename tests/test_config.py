@@ -180,6 +180,8 @@ def test_parameters_do_not_change_once_read():
         (f"{SCHEDULE}__factor", 0),  # of no use to a constant rate
         ("experiments__scratch_1__precision", "bfloat16"),
         ("experiments__scratch_1__seeds", 50),
+        ("workers", None),
+        ("workers", 3),
         (f"{SPACE}__layers", [7]),
         (f"{SPACE}__learning_rate", ["1e-3", 5]),
         ("searches__mobilenet__factor", 2),
@@ -223,6 +225,8 @@ WRONG = [
     ("split__suffix", "../out", ["pattern"]),
     ("split__seed", -1, ["0"]),
     ("seed", "first", ["integer"]),
+    ("workers", 0, ["greater than or equal to 1"]),
+    ("workers", "all", ["integer"]),
     ("pack__sizes", [], ["at least 1"]),
     ("pack__sizes", 128, ["tuple"]),
     ("dataset", "kagle", ["'kaggle'", "sample"]),

@@ -40,9 +40,9 @@ def samples():
     return table
 
 
-def packed(samples, folder, out):
+def packed(samples, folder, out, workers=2):
     outputs = {size: out / f"{size}.npy" for size in SIZES}
-    pixels.pack(samples, folder, outputs)
+    pixels.pack(samples, folder, outputs, workers)
     return {size: np.load(path) for size, path in outputs.items()}
 
 
@@ -68,6 +68,16 @@ def test_a_flip_is_the_mirror_image_of_its_crop(photographs, samples, tmp_path):
             difference = array[flip].astype(int) - np.flip(array[crop], axis=1)
             assert np.abs(difference).max() <= 1  # rounding of the resize alone
             assert not np.array_equal(array[flip], array[crop])
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+def test_any_number_of_workers_packs_the_same(photographs, samples, tmp_path, workers):
+    for made in ("two", "other"):
+        (tmp_path / made).mkdir()
+    expected = packed(samples, photographs[0], tmp_path / "two")
+    found = packed(samples, photographs[0], tmp_path / "other", workers)
+    for size in SIZES:
+        np.testing.assert_array_equal(found[size], expected[size])
 
 
 def test_stretch_against_means_of_blocks():

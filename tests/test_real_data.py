@@ -28,7 +28,7 @@ NEAR = {(156, 545), (287, 478), (327, 699), (74, 354), (435, 554), (61, 451), (5
 
 @pytest.fixture(scope="module")
 def table():
-    return photographs.survey(sorted(Path(DATASET, "images").iterdir()))
+    return photographs.survey(sorted(Path(DATASET, "images").iterdir()), 2)
 
 
 def faces_of(table, classes):

@@ -1,0 +1,66 @@
+"""Time things side by side: A B A B in one run, medians, a JSON that docs/performance.md quotes."""
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ["numpy", "opencv-python-headless", "tensorflow-cpu", "keras"]
+
+
+def alternate(candidates: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Call every candidate once a round, in turn, and return the seconds of each call.
+
+    A round before the first is not counted: it fills caches and compiles.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(rounds + 1):
+        for name, call in candidates.items():
+            start = time.perf_counter()
+            call()
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def median(seconds: Mapping[str, list[float]]) -> dict[str, float]:
+    """Return the median of each candidate's seconds."""
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def report(name: str, rows: list[dict[str, Any]], **about: Any) -> None:  # noqa: ANN401
+    """Print rows as a table; write them and what they were measured on to results/NAME.json."""
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+    Console().print(table)
+    RESULTS.mkdir(exist_ok=True)
+    record = {"command": f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip()}
+    record |= {"machine": _machine(), **about, "rows": rows}
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _machine() -> dict[str, Any]:
+    cpu = Path("/proc/cpuinfo")
+    names = [
+        line.split(":")[1].strip()
+        for line in (cpu.read_text() if cpu.exists() else "").splitlines()
+        if line.startswith("model name")
+    ]
+    versions = {package: metadata.version(package) for package in PACKAGES}
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **versions,
+    }

@@ -1,0 +1,121 @@
+"""How much faster are the faces' rectangles than the same in plain Python and plain NumPy?
+
+python -m benchmarks.partition, after `dvc repro parse`: on the dataset of params.yaml.
+"""
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.common import alternate, median, report
+from facemask import partition
+from stages.common import Run
+
+ROUNDS = 5
+# Every this many-th photograph is divided by brute force, which takes minutes for all of them.
+BRUTE_STEP = 43
+
+
+def brute_force(
+    boxes: list[list[int]], width: int, height: int, modulus: int, remainder: int
+) -> list[list[int]]:
+    """Every pixel and every box in plain Python."""
+    found = [[x0, y0, x1 + 1, y1 + 1] for x0, y0, x1, y1 in boxes]
+    for y in range(height):
+        for x in range(width):
+            if (x + y) % modulus != remainder:
+                continue
+            least, owner = None, 0
+            for face, (x0, y0, x1, y1) in enumerate(boxes):
+                distance = max(x0 - x, 0, x - x1) + max(y0 - y, 0, y - y1)
+                if least is None or distance < least:
+                    least, owner = distance, face
+            r = found[owner]
+            r[0], r[1], r[2], r[3] = min(r[0], x), min(r[1], y), max(r[2], x + 1), max(r[3], y + 1)
+    return found
+
+
+def straightforward(
+    boxes: np.ndarray, width: int, height: int, modulus: int, remainder: int
+) -> np.ndarray:
+    """The distance of every selected pixel to every box at once, then the nearest box's pixels."""
+    y, x = np.nonzero(np.add.outer(np.arange(height), np.arange(width)) % modulus == remainder)
+    x0, y0, x1, y1 = (side[:, None] for side in boxes.T)
+    dx = np.maximum(np.maximum(x0 - x, x - x1), 0)
+    dy = np.maximum(np.maximum(y0 - y, y - y1), 0)
+    owner = (dx + dy).argmin(axis=0)
+    found = boxes + partition.HALF_OPEN
+    for face in range(len(boxes)):
+        mine = owner == face
+        if mine.any():
+            near_x, near_y = x[mine], y[mine]
+            low = np.minimum(found[face, :2], [near_x.min(), near_y.min()])
+            high = np.maximum(found[face, 2:], [near_x.max() + 1, near_y.max() + 1])
+            found[face] = [*low, *high]
+    return found
+
+
+def ours(boxes: np.ndarray, width: int, height: int, modulus: int, remainder: int) -> np.ndarray:
+    """What the stage does."""
+    owner = partition.assign(boxes, width, height, "manhattan", modulus, remainder)
+    return partition.rectangles(owner, boxes)
+
+
+def main() -> None:
+    """Measure."""
+    run = Run()
+    crop = run.params.crop
+    faces = pd.read_csv(run.data / "annotations.csv")
+    jobs = [
+        (group[partition.BOX].to_numpy(), *group[["width", "height"]].iloc[0].tolist())
+        for _, group in faces.groupby("image")
+    ]
+    few = jobs[::BRUTE_STEP]
+    grid = (crop.modulus, crop.remainder)
+    for boxes, *size in jobs:
+        np.testing.assert_array_equal(
+            ours(boxes, *size, *grid), straightforward(boxes, *size, *grid)
+        )
+    for boxes, *size in few:
+        np.testing.assert_array_equal(
+            ours(boxes, *size, *grid), brute_force(boxes.tolist(), *size, *grid)
+        )
+    print(f"The same rectangles: {len(jobs)} photographs, {len(few)} of them by brute force too.")
+    all_photographs = median(
+        alternate(
+            {
+                "this project": lambda: [ours(*job, *grid) for job in jobs],
+                "NumPy, whole grid": lambda: [straightforward(*job, *grid) for job in jobs],
+            },
+            ROUNDS,
+        )
+    )
+    subset = median(
+        alternate(
+            {
+                "this project": lambda: [ours(*job, *grid) for job in few],
+                "plain Python": lambda: [
+                    brute_force(job[0].tolist(), *job[1:], *grid) for job in few
+                ],
+            },
+            2,
+        )
+    )
+    rows = [
+        {
+            "photographs": len(jobs), "against": "NumPy, whole grid",
+            "seconds": all_photographs["NumPy, whole grid"],
+            "this project": all_photographs["this project"],
+            "ratio": all_photographs["NumPy, whole grid"] / all_photographs["this project"],
+        },
+        {
+            "photographs": len(few), "against": "plain Python, every pixel",
+            "seconds": subset["plain Python"],
+            "this project": subset["this project"],
+            "ratio": subset["plain Python"] / subset["this project"],
+        },
+    ]  # fmt: skip
+    report("partition", rows, dataset=run.params.dataset)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Let a trained network answer on samples."""
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from facemask import boxes
+from facemask.config import Experiment
+from facemask.evaluation import NAMES
+
+BATCH = 256
+TRUE = ["true_x0", "true_y0", "true_x1", "true_y1"]
+PREDICTED = ["pred_x0", "pred_y0", "pred_x1", "pred_y1"]
+
+
+def predict(
+    model: keras.Model,
+    inputs: np.ndarray,
+    samples: pd.DataFrame,
+    experiment: Experiment,
+    size: int,
+) -> pd.DataFrame:
+    """Let a network answer on samples.
+
+    Args:
+        model: as `networks.build` returns it, trained.
+        inputs: (N, …) crops or features; may be memory-mapped: it is read a batch at a time.
+        samples: rows of the table of `split`.
+        experiment: says the box format.
+        size: side of the input in px.
+
+    Returns:
+        One row a sample: sample, image, face, flip, split, actual and predicted (with_mask or
+        without_mask), probability (of with_mask), iou, and the corners of the true and predicted
+        box divided by the crop's sides. Predicted corners may lie outside [0, 1].
+    """
+    rows = samples["sample"].to_numpy()
+    answers = [
+        model.predict_on_batch(inputs[rows[start : start + BATCH]])
+        for start in tqdm(range(0, len(rows), BATCH), desc="evaluate", unit="batch")
+    ]
+    label, box = (np.concatenate([answer[head] for answer in answers]) for head in ("label", "box"))
+    # The last neuron is "with mask", whether there are two or one.
+    probability = label[:, -1]
+    true = boxes.true_boxes(samples)
+    predicted = keras.ops.convert_to_numpy(
+        boxes.convert(box, experiment.box_format, "rel_xyxy", size)
+    )
+    table = samples[["sample", "image", "face", "flip", "split"]].reset_index(drop=True)
+    table["actual"] = NAMES[samples["label"].to_numpy()]
+    table["predicted"] = NAMES[(probability > 0.5).astype(int)]
+    table["probability"] = probability
+    table["iou"] = keras.ops.convert_to_numpy(boxes.iou(true, predicted))
+    table[TRUE] = true
+    table[PREDICTED] = predicted
+    return table
+
+
+def parameters(model: keras.Model, frozen: int) -> dict[str, int]:
+    """Return how many parameters a network has in total, and how many of them were trained.
+
+    `frozen` is how many its backbone has, if its inputs are a backbone's features.
+    """
+    trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    return {"total": model.count_params() + frozen, "trainable": trained}
