@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
@@ -89,12 +90,37 @@ def same_scene(hashes: Iterable[str]) -> np.ndarray:
     Returns:
         int array: the group of each photograph, numbered from 0.
     """
-    words = np.array([np.frombuffer(bytes.fromhex(text), np.uint64) for text in hashes])
-    near = [
-        np.bitwise_count(words ^ row).sum(axis=1, dtype=np.int64) <= MAX_HASH_DISTANCE
-        for row in words
-    ]
-    return connected_components(np.array(near), directed=False)[1]
+    packed = np.array([np.frombuffer(bytes.fromhex(text), np.uint8) for text in hashes])
+    distinct, which = np.unique(packed, axis=0, return_inverse=True)
+    first, second = _candidates(np.unpackbits(distinct, axis=1))
+    apart = np.bitwise_count(distinct[first] ^ distinct[second]).sum(axis=1, dtype=np.int64)
+    near = apart <= MAX_HASH_DISTANCE
+    edges = coo_array(
+        (np.ones(near.sum(), bool), (first[near], second[near])), shape=2 * (len(distinct),)
+    )
+    scene = connected_components(edges, directed=False)[1]
+    # Numbered in the order of the photographs.
+    return pd.factorize(scene[which])[0]
+
+
+def _candidates(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return pairs of rows among which are all that differ in at most MAX_HASH_DISTANCE bits.
+
+    Of more parts than bits may differ, one at least is equal: only rows that share a part are
+    paired, rather than each with all others.
+    """
+    pairs = [np.empty((2, 0), int)]
+    parts = MAX_HASH_DISTANCE + 1
+    for part in range(parts):
+        key = np.packbits(bits[:, part::parts], axis=1)
+        order = np.lexsort(key.T)
+        key = key[order]
+        shift = 1
+        while (equal := (key[shift:] == key[:-shift]).all(axis=1)).any():
+            pairs.append(np.stack([order[:-shift][equal], order[shift:][equal]]))
+            shift += 1
+    first, second = np.concatenate(pairs, axis=1)
+    return first, second
 
 
 def _describe(path: Path) -> tuple[str, int, int, str, str] | InputError:

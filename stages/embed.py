@@ -14,10 +14,15 @@ def embed(run: Run, name: str) -> None:
     backbone = run.params.backbones[name]
     model, loaded = networks.build_backbone(backbone, run.dataset.weights)
     crops = np.load(run.data / f"crops/{backbone.input_size}/inputs.npy", mmap_mode="r")
-    features = [model.predict_on_batch(batch) for batch in in_batches(crops, f"embed {name}")]
     folder = run.data / "features" / name
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "inputs.npy", np.concatenate(features))
+    shape = (len(crops), model.output_shape[1])
+    features = np.lib.format.open_memmap(folder / "inputs.npy", "w+", np.float32, shape)
+    done = 0
+    for batch in in_batches(crops, f"embed {name}"):
+        features[done : done + len(batch)] = model.predict_on_batch(batch)
+        done += len(batch)
+    features.flush()
     about = {
         "weights": Path(loaded).name,
         "sha256": networks.weights_digest(model, loaded),
