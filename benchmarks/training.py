@@ -1,0 +1,149 @@
+"""How fast does scratch_3 train, beside plain PyTorch and beside the machine's rate of products?
+
+python -m benchmarks.training, after `dvc repro pack split` and `pip install torch` (not otherwise
+needed): on the dataset of params.yaml. One epoch of as many samples a call.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+import torch
+from torch import nn
+
+from benchmarks.common import alternate, median, report
+from facemask import training
+from facemask.config import Experiment
+from stages.common import Run
+
+NAME = "scratch_3"
+SAMPLES = 640
+ROUNDS = 3
+SIDE = 2048  # of the square matrices that are multiplied
+
+
+class Network(nn.Module):
+    """The network of an experiment on crops without hidden layers before its heads."""
+
+    def __init__(self, experiment: Experiment, size: int) -> None:
+        super().__init__()
+        layers, channels = [], 3
+        for number, filters in enumerate(experiment.network.filters):
+            layers += [nn.Conv2d(channels, filters, 3), nn.ReLU()]
+            channels, size = filters, size - 2
+            if number < experiment.network.pools:
+                layers.append(nn.MaxPool2d(2))
+                size //= 2
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(experiment.dropout.shared))
+        self.label, self.box = (nn.Linear(channels * size * size, n) for n in (2, 4))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits of the label, and the box."""
+        x = self.body(x)
+        return self.label(x), torch.sigmoid(self.box(x))
+
+
+def in_torch(
+    experiment: Experiment, inputs: np.ndarray, splits: pd.DataFrame, layout: torch.memory_format
+) -> Callable[[], None]:
+    """Return a function that trains an epoch."""
+    size = inputs.shape[1]
+    model = Network(experiment, size).to(memory_format=layout)
+    optimizer = torch.optim.RMSprop(
+        model.parameters(), experiment.optimizer.learning_rate, alpha=0.9, eps=1e-7
+    )
+    weights = experiment.loss_weights
+    answers = training.targets(splits, experiment, size)
+    label, box = (torch.from_numpy(np.asarray(answers[head])) for head in ("label", "box"))
+    rows = splits["sample"].to_numpy()
+
+    def epoch() -> None:
+        turn = np.random.default_rng(0).permutation(len(rows))
+        for start in range(0, len(rows), experiment.batch_size):
+            chosen = turn[start : start + experiment.batch_size]
+            pixels = torch.from_numpy(inputs[rows[chosen]]).permute(0, 3, 1, 2).float()
+            said, found = model(pixels.contiguous(memory_format=layout))
+            loss = weights.label * nn.functional.cross_entropy(said, label[chosen])
+            loss = loss + weights.box * nn.functional.mse_loss(found, box[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return epoch
+
+
+def in_keras(
+    experiment: Experiment, inputs: np.ndarray, splits: pd.DataFrame
+) -> Callable[[], keras.callbacks.History]:
+    """Return a function that trains an epoch as the project does."""
+    model = training.compiled(experiment, inputs.shape[1:])
+    log = training.EpochLog()
+    train_set, _ = training.datasets(experiment, inputs, splits, inputs.shape[1], 0, log)
+    return lambda: model.fit(train_set, verbose=0, shuffle=False)
+
+
+def operations(experiment: Experiment, size: int) -> float:
+    """Additions and multiplications of products in one training step of one sample.
+
+    Forward, and twice as many backward, but for the gradient of the pixels, which nobody needs.
+    """
+    total, channels = 0.0, 3
+    for number, filters in enumerate(experiment.network.filters):
+        size -= 2
+        forward = 2 * size * size * 9 * channels * filters
+        total += (2 if number == 0 else 3) * forward
+        channels = filters
+        if number < experiment.network.pools:
+            size //= 2
+    return total + 3 * 2 * size * size * channels * 6
+
+
+def main() -> None:
+    """Measure."""
+    run = Run()
+    experiment = run.experiment(NAME).model_copy(update={"batch_size": 32})
+    inputs = np.load(run.data / experiment.inputs / "inputs.npy")
+    splits = pd.read_csv(run.splits)
+    splits = splits[splits["split"] == "train"].head(SAMPLES)
+    splits = pd.concat([splits, splits.head(1).assign(split="val")])
+    trained = splits[splits["split"] == "train"]
+    half = experiment.model_copy(update={"precision": "bfloat16"})
+    keras.utils.set_random_seed(0)
+    torch.manual_seed(0)
+    left, right = (tf.random.normal((SIDE, SIDE)) for _ in range(2))
+    seconds = median(
+        alternate(
+            {
+                "this project, float32": in_keras(experiment, inputs, splits),
+                "PyTorch, channels first": in_torch(
+                    experiment, inputs, trained, torch.contiguous_format
+                ),
+                "PyTorch, channels last": in_torch(
+                    experiment, inputs, trained, torch.channels_last
+                ),
+                "this project, bfloat16": in_keras(half, inputs, splits),
+                "products": lambda: [tf.linalg.matmul(left, right).numpy() for _ in range(20)],
+            },
+            ROUNDS,
+        )
+    )
+    peak = 20 * 2 * SIDE**3 / seconds.pop("products")
+    each = operations(experiment, inputs.shape[1])
+    ours = seconds["this project, float32"]
+    rows = [
+        {
+            "trained by": name,
+            "images/s": len(trained) / value,
+            "ours in float32 is faster by": value / ours,
+            "share of the rate of float32 products": each * len(trained) / value / peak,
+        }
+        for name, value in seconds.items()
+    ]
+    about = {"gflops": peak / 1e9, "gflop_a_sample": each / 1e9, "torch": torch.__version__}
+    report("training", rows, dataset=run.params.dataset, experiment=NAME, **about)
+
+
+if __name__ == "__main__":
+    main()
