@@ -1,4 +1,4 @@
-"""Time things side by side: A B A B in one run, medians, a JSON that docs/performance.md quotes."""
+"""Time things side by side: A B A B in one run, medians, and a JSON in results/."""
 
 import json
 import os

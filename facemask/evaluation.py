@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 
-# By label: 0 and 1.
-NAMES = np.array(["without_mask", "with_mask"])
+from facemask.statistics import WITH, WITHOUT
 
 
 def measure(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -26,7 +24,7 @@ def measure(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
     test = parts["test"]
     figures = {name: _core(parts[name]) for name in ("train", "val", "test")}
     recalls = recall_score(
-        test["actual"], test["predicted"], labels=NAMES, average=None, zero_division=0
+        test["actual"], test["predicted"], labels=[WITHOUT, WITH], average=None, zero_division=0
     )
     figures["test"] |= {
         "iou_50": float((test["iou"] >= 0.5).mean()),

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from facemask import boxes, diagrams, figures, partition
 from facemask.config import Crop
 from facemask.curves import long_table
-from facemask.evaluation import NAMES
 from facemask.photographs import read_rgb
+from facemask.statistics import WITH, WITHOUT
 
 METRICS = ("manhattan", "euclidean", "chebyshev")
 SHEET_SAMPLES = 48
@@ -75,7 +75,7 @@ def draw(
     ):
         drawn[f"curves/{name}"] = folder / "curves" / f"{name}.png"
         tested = predictions[name]
-        confusion = confusion_matrix(tested["actual"], tested["predicted"], labels=NAMES)
+        confusion = confusion_matrix(tested["actual"], tested["predicted"], labels=[WITHOUT, WITH])
         figures.experiment_picture(
             curves[name],
             confusion,

@@ -7,9 +7,10 @@ from tqdm import tqdm
 
 from facemask import boxes
 from facemask.config import Experiment
-from facemask.evaluation import NAMES
 
 BATCH = 256
+# By label: 0 and 1.
+NAMES = np.array(["without_mask", "with_mask"])
 TRUE = ["true_x0", "true_y0", "true_x1", "true_y1"]
 PREDICTED = ["pred_x0", "pred_y0", "pred_x1", "pred_y1"]
 
@@ -38,7 +39,7 @@ def predict(
     rows = samples["sample"].to_numpy()
     answers = [
         model.predict_on_batch(inputs[rows[start : start + BATCH]])
-        for start in tqdm(range(0, len(rows), BATCH), desc="evaluate", unit="batch")
+        for start in tqdm(range(0, len(rows), BATCH), desc="predict", unit="batch")
     ]
     label, box = (np.concatenate([answer[head] for answer in answers]) for head in ("label", "box"))
     # The last neuron is "with mask", whether there are two or one.

@@ -15,7 +15,7 @@ def train(run: Run, name: str) -> None:
     """Write models/<dataset>/<experiment>: the model, its history and parameters, what it answers.
 
     Of the first seed DVCLive's curves too; further seeds have a folder each. All figures are made
-    of the answers (stages/evaluate.py), so that nothing but this stage needs the pixels.
+    of the answers (stages/evaluate.py), which takes neither inputs nor TensorFlow.
     """
     experiment = run.experiment(name)
     source = run.data / experiment.inputs
