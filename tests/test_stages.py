@@ -237,6 +237,12 @@ def test_a_grouped_run_stands_beside_and_decodes_nothing(project):
     assert ran(dvc(project, "repro")) == []
 
 
+@pytest.mark.parametrize("name", ["fetch", "parse", "crop", "balance", "split", "pack", "evaluate"])
+def test_stages_without_networks_do_not_wait_for_tensorflow(name):
+    code = f"import sys, stages.{name}; print({{'tensorflow', 'keras'}} & set(sys.modules))"
+    assert run(ROOT, sys.executable, "-c", code).strip() == "set()"
+
+
 def photographs(folder):
     return sorted((folder / "mine/images").iterdir())
 
