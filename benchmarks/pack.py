@@ -1,8 +1,10 @@
 """What does packing cost beside decoding each photograph once with as many threads?
 
-python -m benchmarks.pack, after `dvc repro balance`: on the dataset of params.yaml.
+python -m benchmarks.pack [FOLDER], after `dvc repro balance`: on the dataset of params.yaml. FOLDER
+may hold some of its photographs in another encoding: Kaggle's own files are 16-bit RGBA.
 """
 
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,25 @@ from benchmarks.common import alternate, median, report
 from facemask import photographs, pixels
 from stages.common import Run
 
-ROUNDS = 5
+ROUNDS = 9
+
+
+def measure(run: Run, samples: pd.DataFrame, images: Path, folder: Path) -> dict[str, float]:
+    """Time decoding and packing; `folder` is where to."""
+    paths = [images / name for name in samples["image"].unique()]
+    outputs = {size: folder / f"{size}.npy" for size in run.params.pack.sizes}
+
+    def decode() -> None:
+        with ThreadPoolExecutor(run.workers) as pool:
+            for _ in pool.map(photographs.read_rgb, paths):
+                pass
+
+    def pack() -> None:
+        pixels.pack(samples, images, outputs, run.workers)
+
+    seconds = median(alternate({"decode": decode, "pack": pack}, ROUNDS))
+    row = {"photographs": len(paths), "samples": len(samples), **seconds}
+    return row | {"ratio": row["pack"] / row["decode"]}
 
 
 def main() -> None:
@@ -21,26 +41,15 @@ def main() -> None:
     run = Run()
     samples = pd.read_csv(run.data / "samples.csv")
     images = run.raw / "images"
-    paths = [images / name for name in samples["image"].unique()]
-
-    def decode() -> None:
-        with ThreadPoolExecutor(run.workers) as pool:
-            for _ in pool.map(photographs.read_rgb, paths):
-                pass
-
     with tempfile.TemporaryDirectory() as folder:
-        outputs = {size: Path(folder, f"{size}.npy") for size in run.params.pack.sizes}
-        seconds = median(
-            alternate(
-                {
-                    "decode": decode,
-                    "pack": lambda: pixels.pack(samples, images, outputs, run.workers),
-                },
-                ROUNDS,
-            )
-        )
-    row = {"photographs": len(paths), "samples": len(samples), **seconds}
-    report("pack", [row | {"ratio": row["pack"] / row["decode"]}], dataset=run.params.dataset)
+        rows = [{"files": "the dataset's"} | measure(run, samples, images, Path(folder))]
+        if len(sys.argv) > 1:
+            others = Path(sys.argv[1])
+            held = samples["image"].isin([path.name for path in others.iterdir()])
+            few = samples[held].reset_index(drop=True)
+            few["sample"] = few.index
+            rows.append({"files": "of FOLDER"} | measure(run, few, others, Path(folder)))
+    report("pack", rows, dataset=run.params.dataset)
 
 
 if __name__ == "__main__":

@@ -100,8 +100,8 @@ def draw_partition(
     height, width = photograph.shape[:2]
     partitions = {}
     for metric in METRICS:
-        owner = partition.assign(found, width, height, metric, crop.modulus, crop.remainder)
-        partitions[metric] = owner, partition.rectangles(owner, found)
+        how = (found, width, height, metric, crop.modulus, crop.remainder)
+        partitions[metric] = partition.assign(*how), partition.rectangles(*how)
     figures.partition_picture(photograph, found, partitions, crop.min_area, path)
 
 

@@ -3,6 +3,8 @@
 Geometry only: no pixel values are read here.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from scipy import ndimage
@@ -42,8 +44,8 @@ def crop_table(
     boxes, sizes = faces[BOX].to_numpy(), faces[["width", "height"]].to_numpy()
     columns = np.empty((len(faces), len(DESCRIBED)), np.int64)
     for rows in tqdm(_rows_of_images(faces), desc="crop", unit="image"):
-        owner = assign(boxes[rows], *sizes[rows[0]], metric, modulus, remainder)
-        columns[rows] = describe(rectangles(owner, boxes[rows]), boxes[rows])
+        found = rectangles(boxes[rows], *sizes[rows[0]], metric, modulus, remainder)
+        columns[rows] = describe(found, boxes[rows])
     crops = faces[["image", "face", "label"]].join(
         pd.DataFrame(columns, columns=DESCRIBED, index=faces.index)
     )
@@ -66,40 +68,42 @@ def assign(
     Returns:
         int32 (height, width): the number of the box at selected pixels, -1 at the others.
     """
-    # Every distance is made of one that x alone decides and one that y alone decides.
-    across = _distance_to_range(width, boxes[:, 0], boxes[:, 2])
-    down = _distance_to_range(height, boxes[:, 1], boxes[:, 3])
-    if metric == "euclidean":
-        # The squared distance orders pixels as the distance does, exactly and in integers.
-        across, down = across**2, down**2
-    combine = np.maximum if metric == "chebyshev" else np.add
     owner = np.full((height, width), -1, np.int32)
-    # In every modulus-th row the same columns are selected, every modulus-th: dense grids.
-    for first in range(min(modulus, height)):
-        rows = slice(first, None, modulus)
-        columns = slice((remainder - first) % modulus, None, modulus)
-        owner[rows, columns] = _nearest(across[:, columns], down[:, rows], combine)
+    for rows, columns, nearest in _grids(boxes, width, height, metric, modulus, remainder):
+        owner[rows, columns] = nearest - 1
     return owner
 
 
-def rectangles(owner: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Return the bounding rectangle of each face's pixels joined with its box.
+def rectangles(
+    boxes: np.ndarray, width: int, height: int, metric: str, modulus: int, remainder: int
+) -> np.ndarray:
+    """Return the bounding rectangle of each face's pixels, as `assign` gives them, and its box.
 
     Args:
-        owner: int (height, width), as `assign` returns it.
         boxes: int (F, 4), inclusive pixels.
 
     Returns:
         int (F, 4): x0, y0, x1, y1, half-open.
     """
+    found = [
+        (
+            face,
+            columns.start + x.start * modulus,
+            rows.start + y.start * modulus,
+            columns.start + (x.stop - 1) * modulus + 1,
+            rows.start + (y.stop - 1) * modulus + 1,
+        )
+        for rows, columns, nearest in _grids(boxes, width, height, metric, modulus, remainder)
+        for face, place in enumerate(ndimage.find_objects(nearest))
+        if place
+        for y, x in [place]
+    ]
+    face, x0, y0, x1, y1 = np.array(found, np.int64).reshape(-1, 5).T
     rectangle = np.asarray(boxes, np.int64) + HALF_OPEN
-    for face, found in enumerate(ndimage.find_objects(owner + 1, len(boxes))):
-        if found:
-            y, x = found
-            low, high = rectangle[face, :2], rectangle[face, 2:]
-            rectangle[face] = [
-                *np.minimum(low, (x.start, y.start)), *np.maximum(high, (x.stop, y.stop))
-            ]  # fmt: skip
+    for side, values, extreme in zip(
+        rectangle.T, (x0, y0, x1, y1), 2 * [np.minimum] + 2 * [np.maximum], strict=True
+    ):
+        extreme.at(side, face, values)
     return rectangle
 
 
@@ -126,19 +130,51 @@ def _rows_of_images(faces: pd.DataFrame) -> list[np.ndarray]:
     return list(faces.groupby("image", sort=False).indices.values())
 
 
+def _grids(
+    boxes: np.ndarray, width: int, height: int, metric: str, modulus: int, remainder: int
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Yield rows, columns and, of the pixels where they cross, the nearest box's number from 1.
+
+    In every modulus-th row the same columns are selected, every modulus-th: these are dense grids
+    that hold all selected pixels and no others.
+    """
+    # Every distance is made of one that x alone decides and one that y alone decides.
+    across = _distance_to_range(width, boxes[:, 0], boxes[:, 2])
+    down = _distance_to_range(height, boxes[:, 1], boxes[:, 3])
+    if metric == "euclidean":
+        # The squared distance orders pixels as the distance does, exactly and in integers.
+        across, down = across**2, down**2
+    # Distance and number in one integer, the number in its low bits: the least of them is the
+    # nearest box and, among equals, the first.
+    bits = len(boxes).bit_length()
+    number = np.arange(1, len(boxes) + 1)[:, None]
+    farthest = int(across.max() + down.max() + 1) << bits
+    kind = np.int32 if farthest < 2**31 else np.int64
+    across, down = ((across << bits) + number).astype(kind), (down << bits).astype(kind)
+    combine = np.add
+    if metric == "chebyshev":
+        combine, down = np.maximum, down + number.astype(kind)
+    for first in range(min(modulus, height)):
+        rows = slice(first, None, modulus)
+        columns = slice((remainder - first) % modulus, None, modulus)
+        nearest = _least(
+            down[:, rows, None], np.ascontiguousarray(across[:, None, columns]), combine
+        )
+        if nearest.size:
+            yield rows, columns, nearest & ((1 << bits) - 1)
+
+
 def _distance_to_range(length: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """How far each of 0 … length - 1 lies outside the inclusive range of each face: (F, length)."""
-    place = np.arange(length, dtype=np.int32)
-    low, high = low[:, None].astype(np.int32), high[:, None].astype(np.int32)
-    return np.maximum(np.maximum(low - place, place - high), 0)
+    place = np.arange(length)
+    return np.maximum(np.maximum(low[:, None] - place, place - high[:, None]), 0)
 
 
-def _nearest(across: np.ndarray, down: np.ndarray, combine: np.ufunc) -> np.ndarray:
-    """The number of the face of least distance at each pixel, the first of equals: int32 (h, w)."""
-    owner = np.zeros((down.shape[1], across.shape[1]), np.int32)
-    nearest = combine.outer(down[0], across[0])
-    for face in range(1, len(across)):
-        distance = combine.outer(down[face], across[face])
-        np.copyto(owner, face, where=distance < nearest)
-        np.minimum(nearest, distance, out=nearest)
-    return owner
+def _least(down: np.ndarray, across: np.ndarray, combine: np.ufunc) -> np.ndarray:
+    """Combine rows (F, h, 1) and columns (F, 1, w) of each face; keep the least: (h, w)."""
+    least = combine(down[0], across[0])
+    one = np.empty_like(least)
+    for y, x in zip(down[1:], across[1:], strict=True):
+        combine(y, x, out=one)
+        np.minimum(least, one, out=least)
+    return least

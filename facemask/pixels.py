@@ -1,5 +1,6 @@
 """Pixels of the samples: each photograph is decoded once, its crops cut, stretched, flipped."""
 
+import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from facemask.partition import RECTANGLE
 from facemask.photographs import read_rgb
 
 
@@ -24,23 +26,30 @@ def pack(samples: pd.DataFrame, images: Path, outputs: Mapping[int, Path], worke
     Raises:
         InputError: a photograph is missing or cannot be decoded.
     """
-    arrays = {
-        size: np.lib.format.open_memmap(path, "w+", np.uint8, (len(samples), size, size, 3))
-        for size, path in outputs.items()
-    }
+    files, starts = {}, {}
+    for size, path in outputs.items():
+        shape = (len(samples), size, size, 3)
+        starts[size] = np.lib.format.open_memmap(path, "w+", np.uint8, shape).offset
+        files[size] = path.open("r+b")
+        # A full disk is told now, not by a row that is missing later.
+        os.posix_fallocate(files[size].fileno(), 0, path.stat().st_size)
 
-    def write(group: pd.DataFrame) -> None:
-        photograph = read_rgb(images / group["image"].iloc[0])
-        for row in group.itertuples():
-            crop = photograph[row.y0 : row.y1, row.x0 : row.x1]
-            for size, array in arrays.items():
-                array[row.sample] = stretch(cv2.flip(crop, 1) if row.flip else crop, size)
+    cuts = samples[["sample", *RECTANGLE, "flip"]].to_numpy()
 
-    groups = [group for _, group in samples.groupby("image")]
+    def write(image: str, rows: np.ndarray) -> None:
+        photograph = read_rgb(images / image)
+        for sample, x0, y0, x1, y1, flip in cuts[rows].tolist():
+            crop = photograph[y0:y1, x0:x1]
+            for size, file in files.items():
+                made = stretch(cv2.flip(crop, 1) if flip else crop, size)
+                os.pwrite(file.fileno(), made, starts[size] + sample * made.nbytes)
+
+    groups = samples.groupby("image").indices
     with ThreadPoolExecutor(workers) as pool:
-        list(tqdm(pool.map(write, groups), "pack", len(groups), unit="image"))
-    for array in arrays.values():
-        array.flush()
+        done = pool.map(write, groups, groups.values())
+        list(tqdm(done, "pack", len(groups), unit="image"))
+    for file in files.values():
+        file.close()
 
 
 def stretch(crop: np.ndarray, size: int) -> np.ndarray:

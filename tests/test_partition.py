@@ -89,7 +89,7 @@ def test_every_pixel_goes_to_the_nearest_box(case, metric):
     by_hand = owner_by_hand(width, height, boxes, metric, modulus, remainder)
     np.testing.assert_array_equal(owner, by_hand)
 
-    rectangles = partition.rectangles(owner, np.array(boxes))
+    rectangles = partition.rectangles(np.array(boxes), width, height, metric, modulus, remainder)
     expected = [rectangle_by_hand(by_hand, boxes, face) for face in range(len(boxes))]
     np.testing.assert_array_equal(rectangles, expected)
 
@@ -99,8 +99,8 @@ def test_every_pixel_goes_to_the_nearest_box(case, metric):
 def test_a_rectangle_holds_its_box_and_lies_in_the_photograph(case, metric):
     width, height, boxes, modulus, remainder = CASES[case]
     boxes = np.array(boxes)
-    owner = partition.assign(boxes, width, height, metric, modulus, remainder)
-    table = described(partition.rectangles(owner, boxes), boxes)
+    rectangles = partition.rectangles(boxes, width, height, metric, modulus, remainder)
+    table = described(rectangles, boxes)
     for row, (xmin, ymin, xmax, ymax) in zip(table.itertuples(), boxes, strict=True):
         assert 0 <= row.x0 <= xmin <= xmax < row.x1 <= width
         assert 0 <= row.y0 <= ymin <= ymax < row.y1 <= height
@@ -116,8 +116,10 @@ def described(rectangle, boxes):
 @pytest.mark.parametrize("case", CASES)
 def test_enclosed_and_touched_boxes_against_sets_of_pixels(case):
     width, height, boxes, modulus, remainder = CASES[case]
-    owner = partition.assign(np.array(boxes), width, height, "manhattan", modulus, remainder)
-    table = described(partition.rectangles(owner, np.array(boxes)), np.array(boxes))
+    rectangles = partition.rectangles(
+        np.array(boxes), width, height, "manhattan", modulus, remainder
+    )
+    table = described(rectangles, np.array(boxes))
     box_pixels = [pixels(x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in boxes]
     for face, row in enumerate(table.itertuples()):
         rectangle = pixels(row.x0, row.y0, row.x1, row.y1)

@@ -392,6 +392,26 @@ def test_a_seed_fixes_everything_and_test_samples_nothing(tmp_path: Path) -> Non
     assert not np.allclose(history["val_loss"], other_seed["val_loss"])
 
 
+def test_steps_taken_at_once_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 45 samples in batches of 4: 12 steps, the last one smaller, neither a multiple of 5 nor of 32.
+    splits = toy_splits(count=60, val=10)
+    inputs = toy_features(splits)
+    experiment = on_features(epochs=2, batch_size=4)
+    found = []
+    for steps in (1, 5, 32):
+        monkeypatch.setattr(training, "STEPS_PER_CALL", steps)
+        found.append(fit(experiment, inputs, splits, tmp_path / f"{steps}.keras"))
+    for history, model in found[1:]:
+        assert_same_weights(model, found[0][1])
+        pd.testing.assert_frame_equal(
+            history.drop(columns="seconds"),
+            found[0][0].drop(columns="seconds"),
+            check_exact=True,
+        )
+
+
 def orders(experiment: Experiment, splits: pd.DataFrame, seed: int, file: Path) -> np.ndarray:
     """The training samples as a fit reads them: (epochs, samples)."""
     inputs = toy_features(splits, seed=experiment.batch_size).view(Recorded)
