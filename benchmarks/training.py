@@ -4,16 +4,17 @@ python -m benchmarks.training, after `dvc repro pack split` and `pip install tor
 needed): on the dataset of params.yaml. Each call is an epoch of 640 training samples.
 """
 
+import statistics
 from collections.abc import Callable
 
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 import torch
 from torch import nn
 
 from benchmarks.common import alternate, median, report
+from benchmarks.products import operations, product_rate
 from facemask import training
 from facemask.config import Experiment
 from stages.common import Run
@@ -21,7 +22,6 @@ from stages.common import Run
 NAME = "scratch_3"
 SAMPLES = 640
 ROUNDS = 3
-SIDE = 2048  # of the square matrices that are multiplied
 
 
 class Network(nn.Module):
@@ -84,20 +84,13 @@ def in_keras(
     return lambda: model.fit(train_set, verbose=0, shuffle=False)
 
 
-def operations(experiment: Experiment, size: int) -> float:
-    """Additions and multiplications of products in one training step of one sample.
+def training_operations(model: keras.Model) -> int:
+    """Return the operations of a training step of one sample, in its products.
 
     Forward, and twice as many backward, but for the gradient of the pixels, which nobody needs.
     """
-    total, channels = 0.0, 3
-    for number, filters in enumerate(experiment.network.filters):
-        size -= 2
-        forward = 2 * size * size * 9 * channels * filters
-        total += (2 if number == 0 else 3) * forward
-        channels = filters
-        if number < experiment.network.pools:
-            size //= 2
-    return total + 3 * 2 * size * size * channels * 6
+    first = keras.Model(model.input, model.layers[1].output)
+    return 3 * operations(model) - operations(first)
 
 
 def main() -> None:
@@ -112,7 +105,7 @@ def main() -> None:
     half = experiment.model_copy(update={"precision": "bfloat16"})
     keras.utils.set_random_seed(0)
     torch.manual_seed(0)
-    left, right = (tf.random.normal((SIDE, SIDE)) for _ in range(2))
+    rates: list[float] = []
     seconds = median(
         alternate(
             {
@@ -124,13 +117,15 @@ def main() -> None:
                     experiment, inputs, trained, torch.channels_last
                 ),
                 "this project, bfloat16": in_keras(half, inputs, splits),
-                "products": lambda: [tf.linalg.matmul(left, right).numpy() for _ in range(20)],
+                # In turn with the others: the machine is not always equally fast.
+                "products": lambda: rates.append(product_rate()),
             },
             ROUNDS,
         )
     )
-    peak = 20 * 2 * SIDE**3 / seconds.pop("products")
-    each = operations(experiment, inputs.shape[1])
+    del seconds["products"]
+    peak = statistics.median(rates)
+    each = training_operations(training.build(experiment, inputs.shape[1:]))
     ours = seconds["this project, float32"]
     rows = [
         {

@@ -1,0 +1,146 @@
+"""What does it save to run a frozen backbone once, rather than in every epoch of every network?
+
+python -m benchmarks.backbone, after `dvc repro pack split embed`: on the dataset of params.yaml.
+A search is run whole, with its features; with the backbone in every trial it is extrapolated from
+epochs of one. Ten minutes.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from benchmarks.common import alternate, median, report
+from benchmarks.products import operations, product_rate
+from facemask import losses, networks, training, tuning
+from facemask.config import Experiment
+from facemask.pixels import in_batches
+from stages.common import Run
+
+BACKBONE, SEARCH, NAME = "mobilenet_v2", "mobilenet", "mobilenet_1"
+OTHER = "xception"
+ROUNDS = 3
+
+
+def through_the_backbone(
+    experiment: Experiment, backbone: keras.Model, crops: np.ndarray, splits: pd.DataFrame
+) -> Callable[[], keras.callbacks.History]:
+    """Return a function that trains an epoch of a head on its frozen backbone, and validates."""
+    head = training.compiled(experiment, backbone.output_shape[1:])
+    model = networks.assemble(backbone, head)
+    model.compile(
+        optimizer=training.make_optimizer(experiment.optimizer),
+        loss={
+            "label": losses.label_loss(experiment.losses.label),
+            "box": losses.box_loss(experiment.losses.box, experiment.box_format),
+        },
+        loss_weights=experiment.loss_weights.model_dump(),
+    )
+    log = training.EpochLog()
+    size = crops.shape[1]
+    train_set, val_set = training.datasets(experiment, crops, splits, size, 0, log)
+    return lambda: model.fit(train_set, validation_data=val_set, verbose=0, shuffle=False)
+
+
+def extract(backbone: keras.Model, crops: np.ndarray) -> None:
+    """Run a backbone over all crops, as the stage does."""
+    for batch in in_batches(crops, "extract"):
+        backbone.predict_on_batch(batch)
+
+
+def main() -> None:
+    """Measure."""
+    run = Run()
+    about = run.params.backbones[BACKBONE]
+    size = about.input_size
+    backbone, _ = networks.build_backbone(about, run.dataset.weights)
+    crops = np.load(run.data / f"crops/{size}/inputs.npy", mmap_mode="r")
+    features = np.load(run.data / "features" / BACKBONE / "inputs.npy")
+    splits = pd.read_csv(run.splits)
+    splits = splits[splits["split"].isin(["train", "val"])]
+    one = run.experiment(NAME)
+    epoch = through_the_backbone(one, backbone, crops, splits)
+
+    other = run.params.backbones[OTHER]
+    others, _ = networks.build_backbone(other, run.dataset.weights)
+    smaller = np.load(run.data / f"crops/{other.input_size}/inputs.npy", mmap_mode="r")
+    rates: list[float] = []
+    seconds = median(
+        alternate(
+            {
+                "extract": lambda: extract(backbone, crops),
+                "epoch": epoch,
+                OTHER: lambda: extract(others, smaller),
+                "products": lambda: rates.append(product_rate()),
+            },
+            ROUNDS,
+        )
+    )
+    rate = statistics.median(rates)
+    extraction = {
+        name: {
+            "images/s": len(crops) / taken,
+            "share of the rate of float32 products": operations(model) * len(crops) / taken / rate,
+        }
+        for name, model, taken in (
+            (BACKBONE, backbone, seconds["extract"]),
+            (OTHER, others, seconds[OTHER]),
+        )
+    }
+    published = set(pd.read_csv("reference/published_results.csv")["id"])
+    heads = {
+        name: experiment
+        for name, experiment in run.params.experiments.items()
+        if experiment.inputs == f"features/{BACKBONE}" and name in published
+    }
+    trained, epochs = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, experiment in heads.items():
+            start = time.perf_counter()
+            history = training.train(
+                experiment, features, splits, size, run.params.seed, Path(folder, "model.keras")
+            )
+            trained[name], epochs[name] = time.perf_counter() - start, len(history)
+        start = time.perf_counter()
+        _, summary, *_ = tuning.search(
+            run.params.searches[SEARCH],
+            run.experiment(run.params.searches[SEARCH].base),
+            features,
+            splits,
+            size,
+            run.params.seed,
+            Path(folder),
+        )
+        searched = time.perf_counter() - start
+    cases = {
+        f"{NAME}: {epochs[NAME]} epochs": (
+            epochs[NAME] * seconds["epoch"],
+            seconds["extract"] + trained[NAME],
+        ),
+        f"{len(heads)} experiments: {sum(epochs.values())} epochs": (
+            sum(epochs.values()) * seconds["epoch"],
+            seconds["extract"] + sum(trained.values()),
+        ),
+        f"a search: {summary['epochs']} epochs through the backbone": (
+            summary["epochs"] * seconds["epoch"],
+            searched,
+        ),
+        f"a search: {summary['trials']} trials that each extract": (
+            summary["trials"] * seconds["extract"] + searched,
+            searched,
+        ),
+    }
+    rows = [
+        {"case": name, "again and again, s": slow, "this project, s": fast, "ratio": slow / fast}
+        for name, (slow, fast) in cases.items()
+    ]
+    report("backbone", rows, dataset=run.params.dataset, backbone=BACKBONE, extraction=extraction)
+
+
+if __name__ == "__main__":
+    main()

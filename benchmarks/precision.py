@@ -1,0 +1,64 @@
+"""What do networks of half the bits gain in time, and lose in figures?
+
+python -m benchmarks.precision, after `dvc repro pack split`: on the dataset of params.yaml, the
+same experiment in both precisions with several seeds. Ten minutes.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from benchmarks.common import report
+from facemask import evaluation, statistics, training
+from facemask.prediction import predict
+from stages.common import Run
+
+NAME = "scratch_3"
+SEEDS = 3
+FIGURES = ("accuracy", "mean_iou", "recall_with_mask", "recall_without_mask", "majority_accuracy")
+
+
+def main() -> None:
+    """Measure."""
+    run = Run()
+    experiment = run.experiment(NAME)
+    inputs = np.load(run.data / experiment.inputs / "inputs.npy", mmap_mode="r")
+    splits = pd.read_csv(run.splits)
+    size = inputs.shape[1]
+    found = {"float32": [], "bfloat16": []}
+    seconds = {"float32": 0.0, "bfloat16": 0.0}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.keras")
+        for seed in range(run.params.seed, run.params.seed + SEEDS):
+            for precision, figures in found.items():
+                changed = experiment.model_copy(update={"precision": precision})
+                start = time.perf_counter()
+                training.train(changed, inputs, splits, size, seed, file)
+                seconds[precision] += time.perf_counter() - start
+                model = keras.saving.load_model(file, compile=False)
+                samples = splits[splits["split"] != "unused"]
+                answers = predict(model, inputs, samples, changed, size)
+                figures.append(evaluation.measure(answers)["test"])
+    rows = []
+    for precision, figures in found.items():
+        spread = statistics.spread(figures)
+        rows.append(
+            {
+                "precision": precision,
+                "seconds": seconds[precision],
+                "faster by": seconds["float32"] / seconds[precision],
+                **{
+                    name: f"{100 * spread[name]['mean']:.2f} ± {100 * spread[name]['std']:.2f}"
+                    for name in FIGURES
+                },
+            }
+        )
+    report("precision", rows, dataset=run.params.dataset, experiment=NAME, seeds=SEEDS)
+
+
+if __name__ == "__main__":
+    main()
