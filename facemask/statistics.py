@@ -16,6 +16,8 @@ from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from facemask.errors import InputError
 
+# Of draws times photographs held at a time: memory does not grow with the photographs.
+BLOCK = 4_000_000
 WITH, WITHOUT = "with_mask", "without_mask"
 # Those of `evaluation.measure`; the last is the mean of the two before it.
 FIGURES = [
@@ -56,8 +58,7 @@ def intervals(
         NaN, and so is balanced_accuracy then.
     """
     parts, wholes = _sums(predictions)
-    counts = _resamples(len(parts), draws, seed)
-    low, high = _percentiles(_figures(counts @ parts, counts @ wholes))
+    low, high = _percentiles(_figures(*_redrawn([parts, wholes], draws, seed)))
     value = _figures(parts.sum(0), wholes.sum(0))
     table = pd.DataFrame({"value": value, "low": low, "high": high}, index=FIGURES)
     return table.to_dict("index")
@@ -94,9 +95,9 @@ def compare(
         raise InputError(f"the test samples are of {len(wholes)} photographs: too few to compare")
     totals = wholes.sum(0)
     before, after = (_figures(parts.sum(0), totals) for parts in (first_parts, second_parts))
-    counts = _resamples(len(wholes), draws, seed)
-    drawn = [_figures(counts @ parts, counts @ wholes) for parts in (first_parts, second_parts)]
-    low, high = _percentiles(drawn[1] - drawn[0])
+    *drawn, drawn_totals = _redrawn([first_parts, second_parts, wholes], draws, seed)
+    one, other = (_figures(parts, drawn_totals) for parts in drawn)
+    low, high = _percentiles(other - one)
     # Every figure is a sum over photographs, and swapping answers turns a summand's sign.
     swapped = permutation_test(
         (_figures(second_parts - first_parts, totals),),
@@ -104,6 +105,7 @@ def compare(
         permutation_type="samples",
         alternative="greater",
         n_resamples=draws,
+        batch=_block(len(wholes)),
         axis=0,
         rng=seed,
     )
@@ -225,11 +227,21 @@ def _figures(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
     return np.concatenate([ratios, ratios[..., 3:].mean(-1, keepdims=True)], axis=-1)
 
 
-def _resamples(photographs: int, draws: int, seed: int) -> np.ndarray:
-    """How often each photograph is drawn: (draws, photographs)."""
-    rng = np.random.default_rng(seed)
-    # In floats, for only their matrix products are fast.
-    return rng.multinomial(photographs, np.full(photographs, 1 / photographs), draws).astype(float)
+def _redrawn(tables: Sequence[np.ndarray], draws: int, seed: int) -> list[np.ndarray]:
+    """Return the sums of each table, a row a photograph, over drawn photographs: (draws, …)."""
+    photographs = len(tables[0])
+    rng, chances = np.random.default_rng(seed), np.full(photographs, 1 / photographs)
+    blocks = []
+    for start in range(0, draws, block := _block(photographs)):
+        counts = rng.multinomial(photographs, chances, min(block, draws - start))
+        # In floats, for only their matrix products are fast.
+        blocks.append([counts.astype(float) @ table for table in tables])
+    return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+
+
+def _block(photographs: int) -> int:
+    """How many draws at a time fit into BLOCK numbers."""
+    return max(1, BLOCK // photographs)
 
 
 def _percentiles(drawn: np.ndarray) -> np.ndarray:

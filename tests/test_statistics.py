@@ -100,6 +100,19 @@ def test_intervals_are_percentiles_of_drawn_tables(seed: int) -> None:
     pd.testing.assert_frame_equal(pd.DataFrame(found).T, expected)
 
 
+@pytest.mark.parametrize("block", [1, 7 * 30, 10**6])
+def test_draws_are_the_same_however_many_at_a_time(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = random_predictions(0, photographs=30)
+    second = answered(first, 1)
+    intervals, compared = statistics.intervals(first, 100), statistics.compare(first, second, 100)
+    monkeypatch.setattr(statistics, "BLOCK", block)
+    again = pd.DataFrame(statistics.intervals(first, 100))
+    pd.testing.assert_frame_equal(again, pd.DataFrame(intervals))
+    pd.testing.assert_frame_equal(statistics.compare(first, second, 100), compared)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_both_experiments_are_measured_on_the_same_drawn_photographs(seed: int) -> None:
     first = random_predictions(seed)
