@@ -15,13 +15,15 @@ MEGABYTE = 1e6
 
 
 def clone(folder: Path, changes: Mapping[str, Any], experiments: Sequence[str]) -> None:
-    """Clone the last commit without its lock, with other parameters and some experiments alone."""
+    """Clone the last commit without its lock: with other parameters, some experiments alone."""
     root = Path(__file__).parents[1]
     subprocess.run(["git", "clone", "--quiet", root, folder], check=True)
     (folder / "dvc.lock").unlink()
     file = folder / "params.yaml"
     params = yaml.safe_load(file.read_text(encoding="utf-8"))
     params["experiments"] = {name: params["experiments"][name] for name in experiments}
+    searches = params["searches"].items()
+    params["searches"] = {name: each for name, each in searches if each["base"] in experiments}
     for key, value in changes.items():
         *parents, last = key.split(".")
         section = params
@@ -49,7 +51,7 @@ def repro(folder: Path, *targets: str) -> tuple[float, list[dict[str, Any]]]:
             time.sleep(INTERVAL)
         seconds = time.perf_counter() - start
     if process.returncode:
-        raise SystemExit(f"dvc repro failed: see {folder / 'repro.log'}")
+        raise SystemExit((folder / "repro.log").read_text()[-3000:])
     for stage in stages.values():
         stage["seconds"] = stage.pop("last") - stage.pop("first")
     return seconds, list(stages.values())

@@ -25,7 +25,7 @@ def main() -> None:
         "datasets.kaggle.source": source,
         "datasets.kaggle.weights": weights,
     }
-    experiments = pd.read_csv("reference/published_results.csv")["id"]
+    experiments = pd.read_csv("reference/published_results.csv")["id"].tolist()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "facemask")
         pipeline.clone(folder, changes, experiments)
