@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -38,14 +37,23 @@ def median(seconds: Mapping[str, list[float]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def report(name: str, rows: list[dict[str, Any]], **about: Any) -> None:  # noqa: ANN401
-    """Print rows as a table; write them and what they were measured on to results/NAME.json."""
+def report(
+    name: str,
+    rows: list[dict[str, Any]],
+    arguments: str = "",
+    **about: Any,  # noqa: ANN401
+) -> None:
+    """Print rows as a table; write them and what they were measured on to results/NAME.json.
+
+    `arguments` are what the command was given, as its docstring calls them: nobody else has the
+    same paths.
+    """
     table = Table(*rows[0])
     for row in rows:
         table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
     Console().print(table)
     RESULTS.mkdir(exist_ok=True)
-    record = {"command": f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip()}
+    record = {"command": f"python -m benchmarks.{name} {arguments}".strip()}
     record |= {"machine": _machine(), **about, "rows": rows}
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 

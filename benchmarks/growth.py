@@ -70,7 +70,14 @@ def main() -> None:
                 **{f"{f}x, MB": each["own_mb"] for f, each in zip(FACTORS, of, strict=True)},
             }
         )
-    report("growth", rows, status_seconds=status, experiments=EXPERIMENTS, epochs=EPOCHS)
+    report(
+        "growth",
+        rows,
+        "PHOTOGRAPHS WEIGHTS",
+        status_seconds=status,
+        experiments=EXPERIMENTS,
+        epochs=EPOCHS,
+    )
 
 
 if __name__ == "__main__":

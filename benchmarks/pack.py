@@ -49,7 +49,7 @@ def main() -> None:
             few = samples[held].reset_index(drop=True)
             few["sample"] = few.index
             rows.append({"files": "of FOLDER"} | measure(run, few, others, Path(folder)))
-    report("pack", rows, dataset=run.params.dataset)
+    report("pack", rows, "FOLDER" if len(sys.argv) > 1 else "", dataset=run.params.dataset)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def main() -> None:
     report(
         "repro",
         stages,
+        "PHOTOGRAPHS WEIGHTS",
         study_seconds=STUDY_SECONDS,
         seconds=seconds,
         ratio=STUDY_SECONDS / seconds,
