@@ -24,6 +24,8 @@ def render() -> str:
     repro = results["repro"]
     kinds = _kinds(repro["rows"])
     repro["table"] = _table(kinds)
+    memory = results["memory"]
+    memory["table"] = _table(memory["rows"][:6])
     repro["between"] = repro["seconds"] - sum(row["seconds"] for row in kinds)
     commands = [[f"`{record['command']}`", _machine(record)] for record in results.values()]
     table = markdown_table(["command", "measured on"], commands, left=2)
@@ -44,8 +46,6 @@ def _kinds(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "times": len(each),
             "seconds": sum(row["seconds"] for row in each),
             "median": statistics.median(row["seconds"] for row in each),
-            "peak memory, MB": max(row["own_mb"] for row in each),
-            "files mapped, MB": max(row["mapped_mb"] for row in each),
         }
         for kind, each in kinds.items()
     ]

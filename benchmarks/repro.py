@@ -38,7 +38,6 @@ def main() -> None:
         study_seconds=STUDY_SECONDS,
         seconds=seconds,
         ratio=STUDY_SECONDS / seconds,
-        peak_mb=max(stage["own_mb"] for stage in stages),
         nothing_to_do_seconds=sorted(again)[1],
     )
 
