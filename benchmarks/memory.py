@@ -1,8 +1,8 @@
 """How much memory does every stage hold at its peak?
 
-python -m benchmarks.memory PHOTOGRAPHS WEIGHTS: as benchmarks.repro, but each network is trained for
-one epoch and searches are left out: neither holds more for taking longer. Six minutes; other work
-beside it does no harm.
+python -m benchmarks.memory PHOTOGRAPHS WEIGHTS: as benchmarks.repro, but each network is trained
+for one epoch, and holds no less than in ten; searches are left out. Six minutes; other work beside
+it does no harm.
 """
 
 import sys

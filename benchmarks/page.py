@@ -24,7 +24,9 @@ def render() -> str:
     repro = results["repro"]
     kinds = _kinds(repro["rows"])
     repro["table"] = _table(kinds)
+    searches = [row["own_mb"] for row in repro["rows"] if row["stage"].startswith("tune")]
     memory = results["memory"]
+    memory["searches_mb"] = max(searches)
     memory["table"] = _table(memory["rows"][:6])
     repro["between"] = repro["seconds"] - sum(row["seconds"] for row in kinds)
     commands = [[f"`{record['command']}`", _machine(record)] for record in results.values()]
