@@ -24,7 +24,7 @@ from stages.common import Run
 
 BACKBONE, SEARCH, NAME = "mobilenet_v2", "mobilenet", "mobilenet_1"
 OTHER = "xception"
-ROUNDS = 3
+ROUNDS = 2
 
 
 def through_the_backbone(
@@ -114,7 +114,7 @@ def main() -> None:
             splits,
             size,
             run.params.seed,
-            Path(folder),
+            Path(folder, "search"),
         )
         searched = time.perf_counter() - start
     cases = {
