@@ -8,7 +8,7 @@ import sys
 
 from benchmarks.common import alternate, median, report
 
-ROUNDS = 7
+ROUNDS = 3
 STAGES = ["embed", "tune", "train", "report", "evaluate", "fetch", "parse", "crop", "split", "pack"]
 
 
