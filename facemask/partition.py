@@ -94,7 +94,7 @@ def rectangles(
             rows.start + (y.stop - 1) * modulus + 1,
         )
         for rows, columns, nearest in _grids(boxes, width, height, metric, modulus, remainder)
-        for face, place in enumerate(ndimage.find_objects(nearest))
+        for face, place in enumerate(ndimage.find_objects(nearest, len(boxes)))
         if place
         for y, x in [place]
     ]
@@ -149,7 +149,7 @@ def _grids(
     bits = len(boxes).bit_length()
     number = np.arange(1, len(boxes) + 1)[:, None]
     farthest = int(across.max() + down.max() + 1) << bits
-    kind = np.int32 if farthest < 2**31 else np.int64
+    kind = np.min_scalar_type(-farthest)
     across, down = ((across << bits) + number).astype(kind), (down << bits).astype(kind)
     combine = np.add
     if metric == "chebyshev":

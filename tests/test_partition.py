@@ -32,6 +32,8 @@ CASES = {  # width, height, boxes (inclusive), modulus, remainder
     "one inside another": (18, 16, [(1, 1, 16, 14), (6, 6, 9, 9)], 4, 3),
     "even modulus": (13, 19, [(1, 2, 4, 6), (8, 11, 11, 16)], 2, 1),
     "large modulus": (22, 17, [(3, 3, 6, 7), (12, 8, 19, 15)], 7, 0),
+    # Squared distances beyond 32 bits.
+    "a very wide photograph": (50_000, 1, [(0, 0, 0, 0), (49_000, 0, 49_002, 0)], 5, 2),
     "no pixel is looked at": (6, 5, [(1, 1, 2, 2), (4, 3, 5, 4)], 97, 96),
 }
 
