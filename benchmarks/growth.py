@@ -52,7 +52,7 @@ def main() -> None:
             targets = [f"evaluate@{name}" for name in EXPERIMENTS]
             seconds, stages = pipeline.repro(folder, *targets)
             measured[factor] = {stage["stage"]: stage for stage in stages}
-            measured[factor]["dvc repro"] = {"seconds": seconds, "own_mb": 0.0, "mapped_mb": 0.0}
+            measured[factor]["dvc repro"] = {"seconds": seconds, "own_mb": None}
             status[f"{factor}x"] = pipeline.seconds_of(folder, "status")
         finally:
             shutil.rmtree(temporary)

@@ -13,6 +13,7 @@ from benchmarks.common import RESULTS
 from facemask.markdown import markdown_table
 
 PAGE = Path("docs/performance.md")
+MEMORY = ("stage", "own_mb", "mapped_mb")
 TEXT = Path(__file__).with_name("performance.md.in")
 
 
@@ -24,10 +25,8 @@ def render() -> str:
     repro = results["repro"]
     kinds = _kinds(repro["rows"])
     repro["table"] = _table(kinds)
-    searches = [row["own_mb"] for row in repro["rows"] if row["stage"].startswith("tune")]
-    memory = results["memory"]
-    memory["searches_mb"] = max(searches)
-    memory["table"] = _table(memory["rows"][:6])
+    largest = sorted(repro["rows"], key=lambda row: -row["own_mb"])[:6]
+    repro["memory"] = _table([{key: row[key] for key in MEMORY} for row in largest])
     repro["between"] = repro["seconds"] - sum(row["seconds"] for row in kinds)
     commands = [[f"`{record['command']}`", _machine(record)] for record in results.values()]
     table = markdown_table(["command", "measured on"], commands, left=2)
@@ -55,11 +54,14 @@ def _kinds(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     cells = [[_cell(value) for value in row.values()] for row in rows]
-    texts = sum(isinstance(value, str) for value in rows[0].values())
-    return markdown_table(list(rows[0]), cells, left=max(texts, 1))
+    # Texts lie to the left: the first column, and the second if it is one.
+    left = 2 if isinstance(list(rows[0].values())[1], str) else 1
+    return markdown_table(list(rows[0]), cells, left=left)
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401
+    if value is None:
+        return "-"
     if not isinstance(value, float):
         return str(value)
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
