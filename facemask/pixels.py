@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from facemask.photographs import read_rgb
 
 
 def pack(samples: pd.DataFrame, images: Path, outputs: Mapping[int, Path], workers: int) -> None:
-    """Write one memory-mapped array an input size, row by row of `samples`.
+    """Write one array an input size, a row a sample, that can be memory-mapped.
 
     Args:
         samples: the table of `balance.add_flips`.
@@ -26,30 +27,28 @@ def pack(samples: pd.DataFrame, images: Path, outputs: Mapping[int, Path], worke
     Raises:
         InputError: a photograph is missing or cannot be decoded.
     """
-    files, starts = {}, {}
-    for size, path in outputs.items():
-        shape = (len(samples), size, size, 3)
-        starts[size] = np.lib.format.open_memmap(path, "w+", np.uint8, shape).offset
-        files[size] = path.open("r+b")
-        # A full disk is told now, not by a row that is missing later.
-        os.posix_fallocate(files[size].fileno(), 0, path.stat().st_size)
-
+    starts = {
+        size: np.lib.format.open_memmap(path, "w+", np.uint8, (len(samples), size, size, 3)).offset
+        for size, path in outputs.items()
+    }
     cuts = samples[["sample", *RECTANGLE, "flip"]].to_numpy()
-
-    def write(image: str, rows: np.ndarray) -> None:
-        photograph = read_rgb(images / image)
-        for sample, x0, y0, x1, y1, flip in cuts[rows].tolist():
-            crop = photograph[y0:y1, x0:x1]
-            for size, file in files.items():
-                made = stretch(cv2.flip(crop, 1) if flip else crop, size)
-                os.pwrite(file.fileno(), made, starts[size] + sample * made.nbytes)
-
     groups = samples.groupby("image").indices
-    with ThreadPoolExecutor(workers) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
+        files = {size: stack.enter_context(path.open("r+b")) for size, path in outputs.items()}
+        for file, path in zip(files.values(), outputs.values(), strict=True):
+            # A full disk is told now, not by a row that is missing later.
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+        def write(image: str, rows: np.ndarray) -> None:
+            photograph = read_rgb(images / image)
+            for sample, x0, y0, x1, y1, flip in cuts[rows].tolist():
+                crop = photograph[y0:y1, x0:x1]
+                for size, file in files.items():
+                    made = stretch(cv2.flip(crop, 1) if flip else crop, size)
+                    os.pwrite(file.fileno(), made, starts[size] + sample * made.nbytes)
+
         done = pool.map(write, groups, groups.values())
         list(tqdm(done, "pack", len(groups), unit="image"))
-    for file in files.values():
-        file.close()
 
 
 def stretch(crop: np.ndarray, size: int) -> np.ndarray:
