@@ -17,7 +17,7 @@ import pandas as pd
 
 from benchmarks.common import alternate, median, report
 from benchmarks.products import operations, product_rate
-from facemask import losses, networks, training, tuning
+from facemask import networks, training, tuning
 from facemask.config import Experiment
 from facemask.pixels import in_batches
 from stages.common import Run
@@ -33,14 +33,7 @@ def through_the_backbone(
     """Return a function that trains an epoch of a head on its frozen backbone, and validates."""
     head = training.compiled(experiment, backbone.output_shape[1:])
     model = networks.assemble(backbone, head)
-    model.compile(
-        optimizer=training.make_optimizer(experiment.optimizer),
-        loss={
-            "label": losses.label_loss(experiment.losses.label),
-            "box": losses.box_loss(experiment.losses.box, experiment.box_format),
-        },
-        loss_weights=experiment.loss_weights.model_dump(),
-    )
+    training.compile_as(experiment, model)
     log = training.EpochLog()
     size = crops.shape[1]
     train_set, val_set = training.datasets(experiment, crops, splits, size, 0, log)

@@ -3,11 +3,8 @@
 Geometry only: no pixel values are read here.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 from tqdm import tqdm
 
 from facemask.errors import InputError
@@ -69,8 +66,9 @@ def assign(
         int32 (height, width): the number of the box at selected pixels, -1 at the others.
     """
     owner = np.full((height, width), -1, np.int32)
-    for rows, columns, nearest in _grids(boxes, width, height, metric, modulus, remainder):
-        owner[rows, columns] = nearest - 1
+    nearest = _nearest(boxes, width, height, metric, modulus, remainder)
+    y, k = np.nonzero(nearest)
+    owner[y, _first_column(y, modulus, remainder) + k * modulus] = nearest[y, k] - 1
     return owner
 
 
@@ -85,26 +83,22 @@ def rectangles(
     Returns:
         int (F, 4): x0, y0, x1, y1, half-open.
     """
-    found = [
-        (
-            face,
-            columns.start + x.start * modulus,
-            rows.start + y.start * modulus,
-            columns.start + (x.stop - 1) * modulus + 1,
-            rows.start + (y.stop - 1) * modulus + 1,
-        )
-        for rows, columns, nearest in _grids(boxes, width, height, metric, modulus, remainder)
-        for face, place in enumerate(ndimage.find_objects(nearest, len(boxes)))
-        if place
-        for y, x in [place]
-    ]
-    face, x0, y0, x1, y1 = np.array(found, np.int64).reshape(-1, 5).T
-    rectangle = np.asarray(boxes, np.int64) + HALF_OPEN
-    for side, values, extreme in zip(
-        rectangle.T, (x0, y0, x1, y1), 2 * [np.minimum] + 2 * [np.maximum], strict=True
-    ):
-        extreme.at(side, face, values)
-    return rectangle
+    nearest = _nearest(boxes, width, height, metric, modulus, remainder)
+    # Pixels that follow each other in a row and belong to one face are looked at as one run.
+    flat = nearest.ravel()
+    change = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    start, stop = np.append(0, change), np.append(change, flat.size)
+    theirs = flat[start] > 0
+    start, stop = start[theirs], stop[theirs]
+    face = flat[start].astype(np.intp) - 1
+    y, k = np.divmod(start, nearest.shape[1])
+    x = _first_column(y, modulus, remainder) + k * modulus
+    low, high = (np.asarray(boxes, np.int64) + HALF_OPEN).T.reshape(2, 2, -1)
+    np.minimum.at(low[0], face, x)
+    np.minimum.at(low[1], face, y)
+    np.maximum.at(high[0], face, x + (stop - start - 1) * modulus + 1)
+    np.maximum.at(high[1], face, y + 1)
+    return np.vstack([low, high]).T
 
 
 def describe(rectangle: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -130,13 +124,19 @@ def _rows_of_images(faces: pd.DataFrame) -> list[np.ndarray]:
     return list(faces.groupby("image", sort=False).indices.values())
 
 
-def _grids(
-    boxes: np.ndarray, width: int, height: int, metric: str, modulus: int, remainder: int
-) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Yield rows, columns and, of the pixels where they cross, the nearest box's number from 1.
+def _first_column(y: int, modulus: int, remainder: int) -> int:
+    """Return the first selected column of row y; every modulus-th from there on is selected."""
+    return (remainder - y) % modulus
 
-    In every modulus-th row the same columns are selected, every modulus-th: these are dense grids
-    that hold all selected pixels and no others.
+
+def _nearest(
+    boxes: np.ndarray, width: int, height: int, metric: str, modulus: int, remainder: int
+) -> np.ndarray:
+    """Return the nearest box of the selected pixels alone, row by row and without gaps.
+
+    Returns:
+        int (height, ceil(width / modulus) + 1): the number from 1 of the box nearest to the k-th
+        selected pixel of row y; 0 where the row has no k-th, and so at the end of every row.
     """
     # Every distance is made of one that x alone decides and one that y alone decides.
     across = _distance_to_range(width, boxes[:, 0], boxes[:, 2])
@@ -146,22 +146,25 @@ def _grids(
         across, down = across**2, down**2
     # Distance and number in one integer, the number in its low bits: the least of them is the
     # nearest box and, among equals, the first.
-    bits = len(boxes).bit_length()
-    number = np.arange(1, len(boxes) + 1)[:, None]
-    farthest = int(across.max() + down.max() + 1) << bits
-    kind = np.min_scalar_type(-farthest)
-    across, down = ((across << bits) + number).astype(kind), (down << bits).astype(kind)
+    faces = len(boxes)
+    bits = faces.bit_length()
+    kind = np.min_scalar_type(-(int(across.max() + down.max() + 1) << bits))
+    number = np.arange(1, faces + 1)[:, None]
+    # Rows with the same residue select the same columns. Columns and rows that the photograph does
+    # not have fill the arrays up.
+    groups, most = -(-height // modulus), -(-width // modulus) + 1
+    first = _first_column(np.arange(modulus), modulus, remainder)
+    columns = first[:, None] + modulus * np.arange(most)
+    across = ((across << bits) + number).astype(kind)[:, np.minimum(columns, width - 1)]
+    rows = np.zeros((faces, groups * modulus), kind)
+    rows[:, :height] = down << bits
     combine = np.add
     if metric == "chebyshev":
-        combine, down = np.maximum, down + number.astype(kind)
-    for first in range(min(modulus, height)):
-        rows = slice(first, None, modulus)
-        columns = slice((remainder - first) % modulus, None, modulus)
-        nearest = _least(
-            down[:, rows, None], np.ascontiguousarray(across[:, None, columns]), combine
-        )
-        if nearest.size:
-            yield rows, columns, nearest & ((1 << bits) - 1)
+        combine, rows = np.maximum, rows + number.astype(kind)
+    nearest = _least(rows.reshape(faces, groups, modulus, 1), across[:, None], combine)
+    nearest &= (1 << bits) - 1
+    nearest[:, columns >= width] = 0
+    return nearest.reshape(-1, most)[:height]
 
 
 def _distance_to_range(length: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -171,7 +174,7 @@ def _distance_to_range(length: int, low: np.ndarray, high: np.ndarray) -> np.nda
 
 
 def _least(down: np.ndarray, across: np.ndarray, combine: np.ufunc) -> np.ndarray:
-    """Combine rows (F, h, 1) and columns (F, 1, w) of each face; keep the least: (h, w)."""
+    """Combine rows (F, g, m, 1) with columns (F, 1, m, w); keep the least face: (g, m, w)."""
     least = combine(down[0], across[0])
     one = np.empty_like(least)
     for y, x in zip(down[1:], across[1:], strict=True):

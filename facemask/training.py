@@ -90,6 +90,16 @@ def compiled(experiment: Experiment, input_shape: tuple[int, ...]) -> keras.Mode
             f"the network does not fit inputs of {input_shape}: {error}\n"
             "Give it fewer filters or pools, or larger inputs"
         ) from error
+    compile_as(experiment, model)
+    return model
+
+
+def compile_as(experiment: Experiment, model: keras.Model) -> None:
+    """Give a model with a label and a box output the experiment's losses and optimizer.
+
+    Raises:
+        InputError: the optimizer does not know an option.
+    """
     model.compile(
         optimizer=make_optimizer(experiment.optimizer),
         loss={
@@ -100,7 +110,6 @@ def compiled(experiment: Experiment, input_shape: tuple[int, ...]) -> keras.Mode
         metrics={"label": "accuracy", "box": boxes.MeanIoU(experiment.box_format)},
         steps_per_execution=STEPS_PER_CALL,
     )
-    return model
 
 
 def make_optimizer(optimizer: Optimizer) -> keras.optimizers.Optimizer:

@@ -269,7 +269,7 @@ class _UnreadableError(Exception):
 def _own_folder(state: Path, digest: str) -> Path:
     """Return the folder of a search; those of others are deleted."""
     for other in state.glob("*"):
-        if other.name != digest:
+        if other.is_dir() and other.name != digest:
             shutil.rmtree(other)
     return state / digest
 

@@ -51,6 +51,11 @@ def seed_folders(folder: Path, seeds: int) -> list[Path]:
     return [folder, *(folder / f"repeat_{number}" for number in range(1, seeds))]
 
 
+def trained_folders(folder: Path) -> list[Path]:
+    """Return the folders of `seed_folders` that are there."""
+    return seed_folders(folder, 1 + len(list(folder.glob("repeat_*"))))
+
+
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table without its index, making the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)

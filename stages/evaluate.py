@@ -3,7 +3,7 @@
 import pandas as pd
 
 from facemask import evaluation, statistics
-from stages.common import Run, read_json, run_stage, seed_folders, write_csv, write_json
+from stages.common import Run, read_json, run_stage, trained_folders, write_csv, write_json
 
 # What stands in the metrics file for several seeds; the others are in statistics.
 SPREAD = ("accuracy", "mean_iou", "recall_with_mask", "recall_without_mask")
@@ -11,8 +11,7 @@ SPREAD = ("accuracy", "mean_iou", "recall_with_mask", "recall_without_mask")
 
 def evaluate(run: Run, name: str) -> None:
     """Write the experiment's metrics, its predictions of the test samples and their spread."""
-    seeds = run.params.experiments[name].seeds
-    folders = seed_folders(run.models / name, seeds)
+    folders = trained_folders(run.models / name)
     answers = [pd.read_csv(folder / "predictions.csv") for folder in folders]
     metrics = evaluation.summary(
         answers[0],
@@ -21,11 +20,11 @@ def evaluate(run: Run, name: str) -> None:
         run.params.split.protocol,
     )
     tested = answers[0][answers[0]["split"] == "test"].drop(columns="split")
-    sure = {"count": seeds, "intervals": statistics.intervals(tested)}
-    if seeds > 1:
+    sure = {"count": len(folders), "intervals": statistics.intervals(tested)}
+    if len(folders) > 1:
         sure["seeds"] = statistics.spread([evaluation.measure(each)["test"] for each in answers])
         spread = {figure: sure["seeds"][figure] for figure in SPREAD}
-        metrics["seeds"] = {"count": seeds, **spread}
+        metrics["seeds"] = {"count": len(folders), **spread}
     write_json(metrics, run.metrics / f"{name}.json")
     write_json(sure, run.metrics / "statistics" / f"{name}.json")
     write_csv(tested.round(6), run.metrics / "predictions" / f"{name}.csv")
