@@ -96,7 +96,13 @@ def main() -> None:
         for name, experiment in heads.items():
             start = time.perf_counter()
             history = training.train(
-                experiment, features, splits, size, run.params.seed, Path(folder, "model.keras")
+                experiment,
+                features,
+                splits,
+                size,
+                run.params.seed,
+                Path(folder, "model.keras"),
+                Path(folder, name),
             )
             trained[name], epochs[name] = time.perf_counter() - start, len(history)
         start = time.perf_counter()

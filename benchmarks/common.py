@@ -53,7 +53,7 @@ def report(
         table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
     Console().print(table)
     RESULTS.mkdir(exist_ok=True)
-    record = {"command": f"python -m benchmarks.{name} {arguments}".strip()}
+    record: dict[str, Any] = {"command": f"python -m benchmarks.{name} {arguments}".strip()}
     record |= {"machine": _machine(), **about, "rows": rows}
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 

@@ -5,6 +5,7 @@ python -m benchmarks.imports
 
 import subprocess
 import sys
+from functools import partial
 
 from benchmarks.common import alternate, median, report
 
@@ -20,7 +21,7 @@ def main() -> None:
 
     modules = {"tensorflow": "tensorflow"} | {name: f"stages.{name}" for name in STAGES}
     seconds = median(
-        alternate({name: lambda m=module: loaded(m) for name, module in modules.items()}, ROUNDS)
+        alternate({name: partial(loaded, module) for name, module in modules.items()}, ROUNDS)
     )
     rows = [
         {"import": module, "seconds": seconds[name], "ratio": seconds[name] / seconds["tensorflow"]}

@@ -1,4 +1,4 @@
-"""Write docs/performance.md: the text of performance.md.in with what the other scripts measured.
+"""Write pages of docs/: the texts of benchmarks/*.md.in with what the other scripts measured.
 
 python -m benchmarks.page
 """
@@ -12,13 +12,12 @@ from typing import Any
 from benchmarks.common import RESULTS
 from facemask.markdown import markdown_table
 
-PAGE = Path("docs/performance.md")
+TEXTS = sorted(Path(__file__).parent.glob("*.md.in"))
 MEMORY = ("stage", "own_mb", "mapped_mb")
-TEXT = Path(__file__).with_name("performance.md.in")
 
 
-def render() -> str:
-    """Return the page: in its text, {name[key]} is a value of results/NAME.json."""
+def render() -> dict[str, str]:
+    """Return the pages by name: in their texts, {name[key]} is a value of results/NAME.json."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     for record in results.values():
         record["table"] = _table(record["rows"])
@@ -30,7 +29,10 @@ def render() -> str:
     repro["between"] = repro["seconds"] - sum(row["seconds"] for row in kinds)
     commands = [[f"`{record['command']}`", _machine(record)] for record in results.values()]
     table = markdown_table(["command", "measured on"], commands, left=2)
-    return TEXT.read_text(encoding="utf-8").format(**results, commands=table)
+    return {
+        path.stem: path.read_text(encoding="utf-8").format(**results, commands=table)
+        for path in TEXTS
+    }
 
 
 def _kinds(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -74,8 +76,9 @@ def _machine(record: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write the page."""
-    PAGE.write_text(render(), encoding="utf-8")
+    """Write the pages."""
+    for name, text in render().items():
+        Path("docs", name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

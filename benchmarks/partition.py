@@ -69,19 +69,20 @@ def main() -> None:
     run = Run()
     crop = run.params.crop
     faces = pd.read_csv(run.data / "annotations.csv")
-    jobs = [
-        (group[partition.BOX].to_numpy(), *group[["width", "height"]].iloc[0].tolist())
+    jobs: list[Job] = [
+        (group[partition.BOX].to_numpy(), int(group["width"].iloc[0]), int(group["height"].iloc[0]))
         for _, group in faces.groupby("image")
     ]
     few = jobs[::BRUTE_STEP]
     grid = (crop.modulus, crop.remainder)
-    for boxes, *size in jobs:
+    for boxes, width, height in jobs:
         np.testing.assert_array_equal(
-            ours(boxes, *size, *grid), straightforward(boxes, *size, *grid)
+            ours(boxes, width, height, *grid), straightforward(boxes, width, height, *grid)
         )
-    for boxes, *size in few:
+    for boxes, width, height in few:
         np.testing.assert_array_equal(
-            ours(boxes, *size, *grid), brute_force(boxes.tolist(), *size, *grid, skip=True)
+            ours(boxes, width, height, *grid),
+            brute_force(boxes.tolist(), width, height, *grid, skip=True),
         )
     print(f"The same rectangles: {len(jobs)} photographs, {len(few)} of them by brute force too.")
     seconds = median(

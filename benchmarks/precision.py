@@ -29,7 +29,7 @@ def main() -> None:
     inputs = np.load(run.data / experiment.inputs / "inputs.npy", mmap_mode="r")
     splits = pd.read_csv(run.splits)
     size = inputs.shape[1]
-    found = {"float32": [], "bfloat16": []}
+    found: dict[str, list[dict[str, float]]] = {"float32": [], "bfloat16": []}
     seconds = {"float32": 0.0, "bfloat16": 0.0}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.keras")
@@ -37,7 +37,8 @@ def main() -> None:
             for precision, figures in found.items():
                 changed = experiment.model_copy(update={"precision": precision})
                 start = time.perf_counter()
-                training.train(changed, inputs, splits, size, seed, file)
+                state = Path(folder, f"{precision}_{seed}")
+                training.train(changed, inputs, splits, size, seed, file, state)
                 seconds[precision] += time.perf_counter() - start
                 model = keras.saving.load_model(file, compile=False)
                 samples = splits[splits["split"] != "unused"]

@@ -17,6 +17,7 @@ from benchmarks.common import alternate, median, report
 from benchmarks.products import operations, product_rate
 from facemask import training
 from facemask.config import Experiment
+from facemask.networks import build
 from stages.common import Run
 
 NAME = "scratch_3"
@@ -125,7 +126,7 @@ def main() -> None:
     )
     del seconds["products"]
     peak = statistics.median(rates)
-    each = training_operations(training.build(experiment, inputs.shape[1:]))
+    each = training_operations(build(experiment, inputs.shape[1:]))
     ours = seconds["this project, float32"]
     rows = [
         {

@@ -25,7 +25,7 @@ def batches(
         weights: of each head, (n,).
     """
 
-    def read() -> Iterator[tuple]:
+    def read() -> Iterator[tuple[np.ndarray | dict[str, np.ndarray], ...]]:
         turn = np.arange(len(rows)) if order is None else order()
         for start in range(0, len(rows), batch_size):
             chosen = turn[start : start + batch_size]

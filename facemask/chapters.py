@@ -143,7 +143,7 @@ def _values(base: Experiment, name: str, best: Mapping[str, Any]) -> str:
         ("found here", *(f"{best[key]:g}" for key in Space.model_fields)),
         (f"the study's (`{name}`)", *(f"{study[key]:g}" for key in Space.model_fields)),
     ]
-    titles = (field.title for field in Space.model_fields.values())
+    titles = (field.title or key for key, field in Space.model_fields.items())
     return markdown_table(("", *titles), rows)
 
 

@@ -22,7 +22,8 @@ PARAMS = Path("params.yaml")
 class Commands(TyperGroup):
     """Commands whose wrong inputs end in one message on stderr and exit code 1."""
 
-    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401 - what a command returns
+    # Any: typer's class of contexts is private, and a command returns what it likes.
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)

@@ -305,6 +305,7 @@ class Config(Section):
     """The whole of params.yaml."""
 
     dataset: str
+    strict: bool
     seed: int = Field(ge=0)
     workers: Annotated[int, Field(ge=1)] | None
     crop: Crop

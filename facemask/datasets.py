@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,11 +13,17 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from facemask import sample
-from facemask.errors import InputError
+from facemask.errors import DISK_ERRORS, InputError
+from facemask.photographs import FORMATS
 
 Item = TypeVar("Item")
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+# What reading a zip file raises that is none, or is cut, encrypted or changed.
+SPOILT = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, UnicodeDecodeError, zlib.error)
+
+# A zip that grows by more than both of these is a bomb: photographs are packed already, and XML
+# shrinks to a tenth.
+MAX_RATIO, MAX_UNPACKED = 100, 100_000_000
 
 
 def fetch(source: str, folder: Path) -> None:
@@ -90,6 +97,8 @@ def _copy_folder(source: Path, folder: Path) -> None:
         try:
             shutil.copyfile(path, target)
         except OSError as error:
+            if error.errno in DISK_ERRORS:
+                raise
             raise InputError(
                 f"{path}: cannot be copied ({error.strerror}); mend it or take it out"
             ) from error
@@ -99,14 +108,33 @@ def _unpack(source: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(source) as archive:
             members = {info: info.filename for info in archive.infolist() if _is_file(info)}
-            for info, target in _with_progress(_targets(members, source), folder):
+            targets = _targets(members, source)
+            _check_growth([info for info, _ in targets], source, folder)
+            for info, target in _with_progress(targets, folder):
                 with archive.open(info) as packed, target.open("wb") as file:
                     shutil.copyfileobj(packed, file)
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, zlib.error) as error:
+    except SPOILT as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise
         raise InputError(
             f"{source}: not a whole zip file ({error}); fetch it again, or "
             "give another path in datasets.<name>.source"
         ) from error
+
+
+def _check_growth(members: list[zipfile.ZipInfo], source: Path, folder: Path) -> None:
+    for info in members:
+        # Other ways of packing unpack more than a header says before it is cut.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise zipfile.BadZipFile(f"{info.filename} is packed in a way that photographs are not")
+    packed, unpacked = source.stat().st_size, sum(info.file_size for info in members)
+    grows = f"{source}: its {packed / 1e6:,.1f} MB unpack to {unpacked / 1e6:,.1f} MB"
+    if unpacked > max(MAX_UNPACKED, MAX_RATIO * packed):
+        raise InputError(f"{grows}, as no photographs do; unpack it yourself if you trust it")
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if unpacked > free:
+        raise InputError(f"{grows}, but {folder} has room for {free / 1e6:,.1f} MB; make room")
 
 
 def _is_file(info: zipfile.ZipInfo) -> bool:
@@ -116,20 +144,23 @@ def _is_file(info: zipfile.ZipInfo) -> bool:
 def _targets(names: dict[Item, str], source: Path) -> list[tuple[Item, str]]:
     """Choose the files to take and where each goes: only the last part of a name is ever used."""
     taken: dict[str, str] = {}
-    targets = []
+    targets, twins = [], []
     for item, name in sorted(names.items(), key=lambda pair: pair[1]):
         file = PurePosixPath(name)
         kind = _kind(file)
         if kind is None or "__MACOSX" in file.parts:
             continue
         target = f"{kind}/{file.name}"
-        if target in taken:
-            raise InputError(
-                f"{source}: {taken[target]} and {name} have the same file name; "
-                "rename one of them, or give the folder that holds just one"
-            )
-        taken[target] = name
+        # Some disks take names for one that differ in case, or in how an accent is written.
+        first = taken.setdefault(unicodedata.normalize("NFC", target).casefold(), name)
+        if first != name:
+            twins.append(f"{first} and {name}")
         targets.append((item, target))
+    if twins:
+        raise InputError(
+            f"{source}: these have the same file name; rename one of each, or give the folder that "
+            "holds just one:\n  " + "\n  ".join(twins)
+        )
     for kind in ("images", "annotations"):
         if not any(target.startswith(kind) for target in taken):
             raise InputError(f"{source}: no {kind} found (photographs and Pascal-VOC XML wanted)")
@@ -137,7 +168,7 @@ def _targets(names: dict[Item, str], source: Path) -> list[tuple[Item, str]]:
 
 
 def _kind(file: PurePosixPath) -> str | None:
-    if file.suffix.lower() in IMAGE_SUFFIXES:
+    if file.suffix.lower() in FORMATS:
         return "images"
     return "annotations" if file.suffix.lower() == ".xml" else None
 

@@ -34,17 +34,17 @@ def search_picture(
     brackets = sorted(trials["bracket"].unique(), reverse=True)
     columns = max(len(brackets), len(varied), 1)
     figure = Figure(figsize=(2.8 * columns, 5.6 if varied else 3.0), layout="constrained")
-    upper, lower = figure.subfigures(2, 1) if varied else (figure, None)
+    halves = figure.subfigures(2, 1, squeeze=False)[:, 0] if varied else [figure]
     colours = dict(zip(brackets, FACES, strict=False))
     best = trials.loc[trials["val_loss"].idxmin()]
-    panels = upper.subplots(1, len(brackets), sharey=True, squeeze=False)[0]
+    panels = halves[0].subplots(1, len(brackets), sharey=True, squeeze=False)[0]
     for axes, bracket in zip(panels, brackets, strict=True):
         _bracket(axes, trials, epochs[epochs["bracket"] == bracket], colours[bracket])
         count = (trials["bracket"] == bracket).sum()
         axes.set(title=f"Bracket {bracket}: {count} trials", xlabel="epoch")
     panels[0].set_ylabel("validation loss")
     if varied:
-        panels = lower.subplots(1, len(varied), sharey=True, squeeze=False)[0]
+        panels = halves[1].subplots(1, len(varied), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, varied, strict=True):
             _effect(axes, trials, name, trials["bracket"].map(colours), best)
         panels[0].set_ylabel("least validation loss")
@@ -80,7 +80,7 @@ def _effect(
     _ring(axes, values.index(best[name]), best["val_loss"])
     step = -(-len(values) // 6)
     axes.set_xticks(range(0, len(values), step), [f"{value:g}" for value in values[::step]])
-    axes.set_xlabel(Space.model_fields[name].title)
+    axes.set_xlabel(Space.model_fields[name].title or name)
 
 
 def _ring(axes: Axes, x: float, y: float) -> None:
@@ -122,8 +122,8 @@ def loss_shapes(path: str | os.PathLike[str]) -> None:
             pointwise.plot(errors, loss, color=colour, ls=dashes, lw=width, label=label)
     pointwise.set(title="Error of a coordinate", ylim=(0, 4))
     steps = np.linspace(0, 3, 301, dtype=np.float32)
-    true = np.tile(np.float32([0.375, 0.375, 0.625, 0.625]), (301, 1))
-    slid = true + 0.25 * steps[:, None] * np.float32([1, 0, 1, 0])
+    true = np.tile(np.array([0.375, 0.375, 0.625, 0.625], np.float32), (301, 1))
+    slid = true + 0.25 * steps[:, None] * np.array([1, 0, 1, 0], np.float32)
     wide = 0.5 + (true - 0.5) * steps[:, None]
     grown = np.where([True, False, True, False], wide, true)
     for axes, boxes, title in (
@@ -145,6 +145,6 @@ def _values(
     name: str, true: np.ndarray, predicted: np.ndarray, threshold: float = 1.0
 ) -> np.ndarray:
     """The loss of each pair of corners."""
-    loss = box_loss(BoxLoss(name=name, threshold=threshold), "rel_xyxy")
+    loss = box_loss(BoxLoss.model_validate({"name": name, "threshold": threshold}), "rel_xyxy")
     loss.reduction = "none"
     return keras.ops.convert_to_numpy(loss(true, predicted))

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,7 +36,7 @@ DPI = 100
 JPEG_QUALITY = 88
 GAP = 8  # pixels between the cells of a sheet
 # "default" first: what the user's own matplotlibrc says must not change the pictures.
-STYLE = [
+STYLE: list[str | dict[str, Any]] = [
     "default",
     {
         "figure.dpi": DPI,

@@ -63,9 +63,9 @@ def draw(
     figures.leaderboard_picture(ranking, drawn["leaderboard"])
     drawn["losses"] = folder / "losses.png"
     diagrams.loss_shapes(drawn["losses"])
-    for name, tables in searches.items():
+    for name, (trials, epochs) in searches.items():
         drawn[f"searches/{name}"] = folder / "searches" / f"{name}.png"
-        diagrams.search_picture(*tables, drawn[f"searches/{name}"])
+        diagrams.search_picture(trials, epochs, drawn[f"searches/{name}"])
     curves = dict(iter(long_table(histories).groupby("experiment")))
     for name, title, note in tqdm(
         ranking[["id", "title", "note"]].itertuples(index=False, name=None),

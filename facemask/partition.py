@@ -37,11 +37,15 @@ def crop_table(
         touched: how many other faces' boxes the rectangle wholly holds, and how many it meets.
     """
     if faces.empty:
-        raise InputError("no face is left to crop: see datasets.<name>.classes")
+        raise InputError(
+            "no face is left to crop: see datasets.<name>.classes, and the dataset's validation.md "
+            "for photographs that were left out"
+        )
     boxes, sizes = faces[BOX].to_numpy(), faces[["width", "height"]].to_numpy()
     columns = np.empty((len(faces), len(DESCRIBED)), np.int64)
     for rows in tqdm(_rows_of_images(faces), desc="crop", unit="image"):
-        found = rectangles(boxes[rows], *sizes[rows[0]], metric, modulus, remainder)
+        width, height = sizes[rows[0]]
+        found = rectangles(boxes[rows], width, height, metric, modulus, remainder)
         columns[rows] = describe(found, boxes[rows])
     crops = faces[["image", "face", "label"]].join(
         pd.DataFrame(columns, columns=DESCRIBED, index=faces.index)
@@ -124,8 +128,8 @@ def _rows_of_images(faces: pd.DataFrame) -> list[np.ndarray]:
     return list(faces.groupby("image", sort=False).indices.values())
 
 
-def _first_column(y: int, modulus: int, remainder: int) -> int:
-    """Return the first selected column of row y; every modulus-th from there on is selected."""
+def _first_column(y: np.ndarray, modulus: int, remainder: int) -> np.ndarray:
+    """Return the first selected column of rows y; every modulus-th from there on is selected."""
     return (remainder - y) % modulus
 
 
@@ -158,7 +162,7 @@ def _nearest(
     across = ((across << bits) + number).astype(kind)[:, np.minimum(columns, width - 1)]
     rows = np.zeros((faces, groups * modulus), kind)
     rows[:, :height] = down << bits
-    combine = np.add
+    combine: np.ufunc = np.add
     if metric == "chebyshev":
         combine, rows = np.maximum, rows + number.astype(kind)
     nearest = _least(rows.reshape(faces, groups, modulus, 1), across[:, None], combine)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from facemask.files import new_array, whole
 from facemask.partition import RECTANGLE
 from facemask.photographs import read_rgb
 
@@ -21,23 +22,21 @@ def pack(samples: pd.DataFrame, images: Path, outputs: Mapping[int, Path], worke
     Args:
         samples: the table of `balance.add_flips`.
         images: folder of the photographs.
-        outputs: for each side length s (px) the .npy file to write: uint8 (N, s, s, 3), RGB.
+        outputs: for each side length s (px) the .npy file to write: uint8 (N, s, s, 3), RGB. Each
+            is there whole or not at all.
         workers: how many threads decode, each one photograph at a time.
 
     Raises:
         InputError: a photograph is missing or cannot be decoded.
     """
-    starts = {
-        size: np.lib.format.open_memmap(path, "w+", np.uint8, (len(samples), size, size, 3)).offset
-        for size, path in outputs.items()
-    }
     cuts = samples[["sample", *RECTANGLE, "flip"]].to_numpy()
     groups = samples.groupby("image").indices
     with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
-        files = {size: stack.enter_context(path.open("r+b")) for size, path in outputs.items()}
-        for file, path in zip(files.values(), outputs.values(), strict=True):
-            # A full disk is told now, not by a row that is missing later.
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        files, starts = {}, {}
+        for size, path in outputs.items():
+            part = stack.enter_context(whole(path))
+            starts[size] = new_array(part, np.uint8, (len(samples), size, size, 3)).offset
+            files[size] = stack.enter_context(part.open("r+b"))
 
         def write(image: str, rows: np.ndarray) -> None:
             photograph = read_rgb(images / image)
@@ -45,7 +44,7 @@ def pack(samples: pd.DataFrame, images: Path, outputs: Mapping[int, Path], worke
                 crop = photograph[y0:y1, x0:x1]
                 for size, file in files.items():
                     made = stretch(cv2.flip(crop, 1) if flip else crop, size)
-                    os.pwrite(file.fileno(), made, starts[size] + sample * made.nbytes)
+                    os.pwrite(file.fileno(), made.data, starts[size] + sample * made.nbytes)
 
         done = pool.map(write, groups, groups.values())
         list(tqdm(done, "pack", len(groups), unit="image"))

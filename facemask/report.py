@@ -50,6 +50,7 @@ PUBLISHED_DATA = {
 }
 DATA_ROWS = {
     "images": "photographs",
+    "left_out": "photographs left out as defective",
     "faces": "annotated faces",
     "crops": "crops kept",
     "crops_with_mask": "… with mask",
@@ -562,7 +563,7 @@ def _best_table(ranking: pd.DataFrame, rows: pd.DataFrame, marks: Mapping[str, s
     cells = []
     for row in ranking[ranking["best_of_family"]].to_dict("records"):
         rivals = rows[rows["family"] == row["family"]].dropna(subset="test_accuracy_published")
-        study = (NONE, NONE, NONE)
+        study: tuple[str, ...] = (NONE, NONE, NONE)
         if len(rivals):
             best = rivals.loc[rivals["test_accuracy_published"].idxmax()]
             figures = (best["test_accuracy_published"], best["test_iou_published"])

@@ -134,7 +134,7 @@ def _fill(
     yaw: float = 0.0,
     alpha: float = 1.0,
     light: float = 0.0,
-    pattern: tuple | None = None,
+    pattern: tuple[np.int64, Array] | None = None,
 ) -> None:
     """Fill a shape, plain or with a pattern: (index of the pattern, its second colour)."""
     points = _turned(shape, yaw) @ frame[:, :2].T + frame[:, 2]
@@ -404,7 +404,8 @@ def _night(rng: Generator, width: int, height: int) -> Array:
     canvas = _ramp(width, height, COLOURS["cloth"][rng.integers(2)], _pick(rng, "cloth") * 0.5)
     for _ in range(rng.integers(25, 60)):
         glow = canvas.copy()
-        _blob(glow, *rng.uniform((0, 0, 4), (width, height, 26)), _pick(rng, "lamp"))
+        x, y, radius = rng.uniform((0, 0, 4), (width, height, 26))
+        _blob(glow, x, y, radius, _pick(rng, "lamp"))
         canvas = ((canvas + glow.astype(np.uint16)) // 2).astype(np.uint8)
     return canvas
 
@@ -412,14 +413,14 @@ def _night(rng: Generator, width: int, height: int) -> Array:
 BACKDROPS = (_street, _park, _shop, _room, _night)
 
 
-def _places(rng: Generator, scene: tuple, width: int, height: int) -> Array:
+def _places(rng: Generator, scene: tuple[int, int, int, int], width: int, height: int) -> Array:
     """Where people stand: x, y, radius from the nearest to the farthest, no face much covered."""
     fewest, most, smallest, largest = scene
-    count, range_ = rng.integers(fewest, most + 1), np.log([smallest, largest])
+    count, (low, high) = rng.integers(fewest, most + 1), np.log([smallest, largest])
     places, taken = np.empty((0, 3)), np.empty((0, 4))
-    for logarithm in -np.sort(-rng.uniform(*range_, count)):
+    for logarithm in -np.sort(-rng.uniform(low, high, count)):
         radius = np.exp(logarithm) / 2
-        near = 1.0 if count == 1 else (logarithm - range_[0]) / (range_[1] - range_[0])
+        near = 1.0 if count == 1 else (logarithm - low) / (high - low)
         for _ in range(60):
             margin = rng.choice((0, 0.4, 1.3), p=(0.06, 0.1, 0.84)) * radius
             x = margin + (width - 2 * margin) * rng.beta(*((3, 3) if count == 1 else (1, 1)))
@@ -527,8 +528,7 @@ def draw_dataset(folder: Path, photographs: int, seed: int = 0) -> None:
     for number in range(photographs):
         picture, names, boxes = _photograph(seed, number)
         file = folder / "images" / f"sample{number}.png"
-        if not cv2.imwrite(str(file), picture[..., ::-1]):
-            raise OSError(f"{file}: cannot be written")
+        file.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
         objects = "".join(OBJECT.format(name, *box) for name, box in zip(names, boxes, strict=True))
         text = ANNOTATION.format(file.name, *picture.shape[1::-1], objects)
         (folder / "annotations" / f"sample{number}.xml").write_text(text, encoding="utf-8")

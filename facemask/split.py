@@ -1,5 +1,6 @@
 """Say which samples train, which choose the best epoch, and which test."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ def report_protocol(samples: pd.DataFrame, test: float, val: float, seed: int) -
 
     Returns:
         `samples` with a column split: train, val or test.
+
+    Raises:
+        InputError: a part has no sample, or samples of one class alone.
     """
     order = np.random.default_rng(seed).permutation(len(samples))
     tested = int(test * len(samples))
@@ -47,6 +51,7 @@ def grouped_protocol(
 
     Raises:
         InputError: too few groups of photographs for both classes in each part.
+        AssertionError: a test sample's group also trains or validates.
     """
     group = samples["image"].map(groups)
     split = np.full(len(samples), "train", dtype=object)
@@ -58,13 +63,11 @@ def grouped_protocol(
     split[group.isin(group[crops[tested]])] = "test"
     split[group.isin(group[rest[validated]])] = "val"
     split[(samples["flip"] == 1) & (split != "train")] = "unused"
-    for name in ("train", "val", "test"):
-        if samples["label"][split == name].nunique() < 2:
-            raise InputError(
-                f"split: {name} has only one of the two classes; lower crop.min_area, add "
-                "photographs of the other, or set split.protocol to report"
-            )
-    return _checked(samples.assign(split=split))
+    splits = _checked(samples.assign(split=split))
+    leaks = leaking(splits, groups)
+    if leaks:  # what this protocol is for
+        raise AssertionError(f"{leaks} test samples leak under the grouped protocol")
+    return splits
 
 
 def leaking(splits: pd.DataFrame, groups: pd.Series) -> int:
@@ -75,13 +78,22 @@ def leaking(splits: pd.DataFrame, groups: pd.Series) -> int:
     return int(group[tested].isin(seen).sum())
 
 
-def summary(splits: pd.DataFrame, photographs: pd.DataFrame, faces: int) -> dict[str, Any]:
-    """Return the counts of data.json: photographs, faces, crops by class, samples by split."""
+def summary(
+    splits: pd.DataFrame, photographs: pd.DataFrame, validation: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the counts of data.json: photographs, faces, crops by class, samples by split.
+
+    Args:
+        splits: what one of the protocols returned.
+        photographs: the table of `photographs.survey`.
+        validation: what `annotations.parse` says of the dataset.
+    """
     crops = splits[splits["flip"] == 0]
     sizes = splits["split"].value_counts()
     return {
-        "images": len(photographs),
-        "faces": faces,
+        "images": validation["images"],
+        "left_out": len(validation["left_out"]),
+        "faces": validation["faces"],
         "crops": len(crops),
         "crops_with_mask": int((crops["label"] == 1).sum()),
         "crops_without_mask": int((crops["label"] == 0).sum()),
@@ -111,10 +123,20 @@ def _one_fold(
 
 
 def _checked(splits: pd.DataFrame) -> pd.DataFrame:
-    for name in ("train", "val", "test"):
-        if not (splits["split"] == name).any():
+    labels = splits.groupby("split")["label"]
+    sizes, classes = labels.size(), labels.nunique()
+    parts = ("train", "val", "test")
+    for name in parts:
+        if name not in sizes:
             raise InputError(
                 f"split: no sample is left for {name} out of {len(splits)}; change split.test or "
                 "split.val, lower crop.min_area, or add photographs"
+            )
+    for name in parts:
+        if classes[name] < 2:
+            raise InputError(
+                f"split: the {sizes[name]} samples of {name} are all of one class; lower "
+                "crop.min_area, add photographs of the other, or change split.test, split.val or "
+                "split.seed"
             )
     return splits

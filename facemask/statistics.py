@@ -217,7 +217,7 @@ def _sums(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     sums = np.zeros((2, len(names), len(parts)))
     for total, columns in zip(sums, (parts, wholes), strict=True):
         np.add.at(total, photograph, np.stack(columns, axis=-1))
-    return tuple(sums)
+    return sums[0], sums[1]
 
 
 def _figures(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:

@@ -1,8 +1,13 @@
 """Train one experiment: compile, fit, keep the epoch of the best validation loss."""
 
+import itertools
+import json
 import math
+import re
 import sys
 import time
+import zipfile
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +16,11 @@ import keras
 import numpy as np
 import pandas as pd
 
-from facemask import boxes
+from facemask import boxes, resume
 from facemask.batches import batches
 from facemask.config import ClassWeights, Experiment, Optimizer
 from facemask.errors import InputError
+from facemask.files import whole
 from facemask.losses import box_loss, label_loss
 from facemask.networks import build
 
@@ -29,9 +35,13 @@ def train(
     size: int,
     seed: int,
     checkpoint: Path,
+    state: Path,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:
     """Train the network of an experiment and save its best epoch.
+
+    Called again after it was stopped, at whatever moment, the training goes on after its last whole
+    epoch and makes what it would have made.
 
     Args:
         experiment: layers, losses, optimizer, schedule, epochs.
@@ -40,6 +50,7 @@ def train(
         size: side of the input in px, the unit of box formats in pixels.
         seed: of first weights, batch order and dropout.
         checkpoint: the .keras file to write.
+        state: folder for what a next call with the same arguments and code goes on from.
         callbacks: called after every epoch beside the experiment's own.
 
     Returns:
@@ -48,37 +59,78 @@ def train(
         over batches, not samples: where the last batch is small they do not quite add up to loss.
 
     Raises:
-        InputError: no epoch had a finite validation loss.
+        InputError: a loss was not finite; it names the batch.
     """
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
-    model = compiled(experiment, inputs.shape[1:])
-    log = EpochLog()
-    train_set, val_set = datasets(experiment, inputs, splits, size, seed, log)
-    history = model.fit(
-        train_set,
-        validation_data=val_set,
-        epochs=experiment.epochs,
-        callbacks=[log, *schedule_callbacks(experiment), *callbacks, _best(checkpoint)],
-        shuffle=False,  # the batches are shuffled already
-        # One line an epoch in a log file, a moving bar on a terminal.
-        verbose=1 if sys.stdout.isatty() else 2,
-    ).history
-    if not np.isfinite(history["val_loss"]).any():
-        raise InputError(
-            "no epoch had a finite validation loss; lower optimizer.learning_rate or loss_weights"
+    # How often it is repeated with other seeds does not change this training.
+    settings = experiment.model_copy(update={"seeds": 1})
+    folder = resume.own_folder(state, resume.digest(inputs, splits, [settings], [size, seed]))
+
+    def run(steps: int) -> resume.Progress:
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(seed)
+        model = compiled(experiment, inputs.shape[1:], steps)
+        log = EpochLog()
+        # The first sets the rate of an epoch as it begins; the others go by what they have seen.
+        rate, *watching = [*schedule_callbacks(experiment), *callbacks]
+        progress = resume.Progress(folder, watching)
+        train_set, val_set = datasets(experiment, inputs, splits, size, seed, log)
+        model.fit(
+            train_set,
+            validation_data=val_set,
+            initial_epoch=len(progress.logs),
+            # A training that was over already has no epoch left, and only tells of the past ones.
+            epochs=len(progress.logs) if progress.stopped else experiment.epochs,
+            callbacks=[log, rate, Finite(steps), *watching, progress],
+            shuffle=False,  # the batches are shuffled already
+            # One line an epoch in a log file, a moving bar on a terminal.
+            verbose=1 if sys.stdout.isatty() else 2,
         )
-    table = pd.DataFrame(history)
+        return progress
+
+    try:
+        progress = run(STEPS_PER_CALL)
+    except NotFiniteError:
+        # The epoch once more, with a look at every batch: it stops at the very one.
+        run(1)
+        raise
+    progress.restore(progress.best)
+    with whole(checkpoint) as part:
+        progress.model.save(part)
+        _make_reproducible(part)
+    table = pd.DataFrame(progress.logs)
     table.insert(0, "epoch", table.index + 1)
     return table
 
 
-def compiled(experiment: Experiment, input_shape: tuple[int, ...]) -> keras.Model:
+def _make_reproducible(file: Path) -> None:
+    """Take dates and addresses in memory out of a .keras file: the same model, the same bytes."""
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in sorted(archive.namelist())}
+    about = json.loads(members["metadata.json"])
+    del about["date_saved"]
+    members["metadata.json"] = json.dumps(about).encode()
+    # Keras tells layers that share an object by where it lay in memory: numbers do as well.
+    places = itertools.count()
+    number: defaultdict[bytes, int] = defaultdict(lambda: next(places))
+    members["config.json"] = re.sub(
+        rb'(?<="shared_object_id": )\d+',
+        lambda found: str(number[found.group()]).encode(),
+        members["config.json"],
+    )
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+
+
+def compiled(
+    experiment: Experiment, input_shape: tuple[int, ...], steps: int = STEPS_PER_CALL
+) -> keras.Model:
     """Build the network of an experiment, ready to be fitted.
 
     Args:
         experiment: layers, losses, optimizer, precision.
         input_shape: (s, s, 3) of crops, (d,) of features.
+        steps: how many Python sees to at once.
 
     Raises:
         InputError: the layers do not fit the input, or the optimizer does not know an option.
@@ -90,11 +142,11 @@ def compiled(experiment: Experiment, input_shape: tuple[int, ...]) -> keras.Mode
             f"the network does not fit inputs of {input_shape}: {error}\n"
             "Give it fewer filters or pools, or larger inputs"
         ) from error
-    compile_as(experiment, model)
+    compile_as(experiment, model, steps)
     return model
 
 
-def compile_as(experiment: Experiment, model: keras.Model) -> None:
+def compile_as(experiment: Experiment, model: keras.Model, steps: int = STEPS_PER_CALL) -> None:
     """Give a model with a label and a box output the experiment's losses and optimizer.
 
     Raises:
@@ -108,7 +160,7 @@ def compile_as(experiment: Experiment, model: keras.Model) -> None:
         },
         loss_weights=experiment.loss_weights.model_dump(),
         metrics={"label": "accuracy", "box": boxes.MeanIoU(experiment.box_format)},
-        steps_per_execution=STEPS_PER_CALL,
+        steps_per_execution=steps,
     )
 
 
@@ -222,6 +274,49 @@ class EpochLog(keras.callbacks.Callback):
         logs["seconds"] = time.perf_counter() - self.start
 
 
+class NotFiniteError(InputError):
+    """A loss became infinite or no number in one of several batches."""
+
+
+class Finite(keras.callbacks.Callback):
+    """End a training at the first loss that is not finite.
+
+    Keras tells the mean of an epoch so far, and only after as many batches as it runs at once.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.last = "none"
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note the epoch."""
+        self.epoch = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        """Look at the losses after one batch or several; `batch` is the last, from 0."""
+        first, last = batch - batch % self.steps + 1, min(batch + 1, self.params["steps"])
+        batches = f"batch {first}" if first == last else f"batches {first} to {last}"
+        error = InputError if first == last else NotFiniteError
+        self._look(logs, f"{batches} of epoch {self.epoch}", error)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Look at the losses after validation."""
+        self._look(logs, f"the validation after epoch {self.epoch}", InputError)
+
+    def _look(self, logs: dict[str, Any], where: str, error: type[InputError]) -> None:
+        shown = {name: value for name, value in logs.items() if name.endswith("loss")}
+        if np.isfinite(list(shown.values())).all():
+            self.last = ", ".join(f"{name} {value:.6g}" for name, value in shown.items())
+            self.last += f" ({where})"
+            return
+        wrong = ", ".join(name for name, value in shown.items() if not np.isfinite(value))
+        raise error(
+            f"{wrong} is not finite in {where}; the last finite values: {self.last}. Lower "
+            "optimizer.learning_rate or loss_weights, or warm up (schedule.warmup)"
+        )
+
+
 def schedule_callbacks(experiment: Experiment) -> list[keras.callbacks.Callback]:
     """Return what sets the learning rate of each epoch and stops a training early."""
     schedule = experiment.schedule
@@ -240,10 +335,3 @@ def schedule_callbacks(experiment: Experiment) -> list[keras.callbacks.Callback]
     if experiment.early_stopping:
         chosen.append(keras.callbacks.EarlyStopping("val_loss", patience=experiment.early_stopping))
     return chosen
-
-
-def _best(checkpoint: Path) -> keras.callbacks.Callback:
-    # The threshold keeps a first loss that is not a number from passing for the best.
-    return keras.callbacks.ModelCheckpoint(
-        checkpoint, monitor="val_loss", save_best_only=True, initial_value_threshold=np.inf
-    )

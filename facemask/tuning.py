@@ -7,8 +7,6 @@ depends on its seed and the scores alone: a stopped search goes on by asking it 
 with the scores of finished trials from their records.
 """
 
-import hashlib
-import json
 import math
 import shutil
 import time
@@ -24,9 +22,10 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from facemask import training
+from facemask import resume, training
 from facemask.config import Experiment, Search, Space, choose
 from facemask.errors import InputError
+from facemask.files import read_json, write_json
 
 # What is told of a trial's best epoch, and what Keras calls it.
 FIGURES = {"val_loss": "val_loss", "val_accuracy": "val_label_accuracy", "val_iou": "val_box_iou"}
@@ -75,7 +74,9 @@ def search(
         InputError: the space has fewer combinations than trials begin, a network cannot be made,
             or no trial had a finite validation loss.
     """
-    folder = _own_folder(state, _digest(inputs, splits, [search, base], [size, seed]))
+    folder = resume.own_folder(
+        state, resume.digest(inputs, splits, [search, base], [size, seed, kt.__version__])
+    )
     fit = _trainer(search, base, inputs, splits, size, seed)
     try:
         trials, epochs, seconds = _run(hyperband(search, seed, folder), folder, fit)
@@ -189,7 +190,9 @@ def _run(
 ) -> tuple[list[Row], list[Row], float]:
     """Return a row a trial that an oracle asks for, a row an epoch, and the seconds they took."""
     sizes = round_sizes(oracle)
-    trials, epochs, seconds = [], [], 0.0
+    trials: list[Row] = []
+    epochs: list[Row] = []
+    seconds = 0.0
     with tqdm(total=sum(sizes.values()), desc="search", unit="trial") as bar:
         while (trial := oracle.create_trial("search")).status == "RUNNING":
             number, values = len(trials) + 1, trial.hyperparameters.values
@@ -216,7 +219,7 @@ def _record(number: int, values: Mapping[str, Any], folder: Path, fit: Fit) -> d
         weights = _read_weights(_weights_file(folder, parent)) if parent else None
         history, best = fit(number, values, weights)
         np.savez(_weights_file(folder, number), *best)
-        _write({"history": history, "seconds": time.perf_counter() - start}, file)
+        write_json({"history": history, "seconds": time.perf_counter() - start}, file)
     return _read(file)
 
 
@@ -266,31 +269,6 @@ class _UnreadableError(Exception):
     """A file that a search has left cannot be read."""
 
 
-def _own_folder(state: Path, digest: str) -> Path:
-    """Return the folder of a search; those of others are deleted."""
-    for other in state.glob("*"):
-        if other.is_dir() and other.name != digest:
-            shutil.rmtree(other)
-    return state / digest
-
-
-def _digest(
-    inputs: np.ndarray,
-    splits: pd.DataFrame,
-    sections: Sequence[Search | Experiment],
-    numbers: Sequence[int],
-) -> str:
-    """Return 16 hex digits of all that decides what a search finds, the code included."""
-    settings = [section.model_dump() for section in sections]
-    versions = [kt.__version__, keras.__version__, tf.__version__]
-    digest = hashlib.sha256(json.dumps([settings, numbers, versions, inputs.shape]).encode())
-    digest.update(splits.to_csv(index=False).encode())
-    digest.update(np.ascontiguousarray(inputs))
-    for module in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(module.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def _weights_file(folder: Path, number: int) -> Path:
     return folder / f"{number}.npz"
 
@@ -303,15 +281,8 @@ def _read_weights(file: Path) -> Weights:
         raise _UnreadableError(f"{file} cannot be read ({error})") from None
 
 
-def _write(record: dict[str, Any], file: Path) -> None:
-    """Write a record at one stroke: a kill leaves none or a whole one."""
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(record), encoding="utf-8")
-    part.replace(file)
-
-
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return read_json(file)
     except ValueError as error:
         raise _UnreadableError(f"{file} cannot be read ({error})") from None

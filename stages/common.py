@@ -1,16 +1,25 @@
 """What all stages share: the parameters, where files lie, and how a wrong input is told."""
 
-import json
+import errno
+import fcntl
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from facemask import config
 from facemask.errors import InputError
+from facemask.files import read_json
+
+# What a user can do about a file that cannot be written.
+REMEDIES = {
+    errno.ENOSPC: "Make room (dvc gc -w deletes what no version of the workspace needs)",
+    errno.EDQUOT: "Make room within your quota",
+    errno.EROFS: "Put the project where you may write",
+    errno.EACCES: "Put the project where you may write, or change the permissions",
+    errno.EPERM: "Put the project where you may write, or change the permissions",
+}
 
 
 class Run:
@@ -56,26 +65,38 @@ def trained_folders(folder: Path) -> list[Path]:
     return seed_folders(folder, 1 + len(list(folder.glob("repeat_*"))))
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table without its index, making the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False)
-
-
-def write_json(value: dict[str, Any], path: Path) -> None:
-    """Write a mapping as readable JSON, making the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the contents of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def run_stage(stage: Callable[..., None]) -> None:
-    """Run a stage with the command line's arguments; a wrong input ends in one message, exit 1."""
+    """Run a stage with the command line's arguments; what a user can mend is told in one message.
+
+    One process at a time: what a killed DVC has left at work would write the same files.
+    """
+    name = Path(sys.argv[0]).stem
     try:
-        stage(Run(), *sys.argv[1:])
+        run = Run()
+        with _alone("@".join([name, *sys.argv[1:]])):
+            stage(run, *sys.argv[1:])
     except InputError as error:
-        sys.exit(f"\nThe {Path(sys.argv[0]).stem} stage stopped: {error}\n")
+        sys.exit(f"\nThe {name} stage stopped: {error}\n")
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(
+            f"\nThe {name} stage stopped: {where}{os.strerror(error.errno)}. "
+            f"{REMEDIES[error.errno]}\nThen run dvc repro again: it goes on from here.\n"
+        )
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Hold the lock of a stage; the kernel takes it back from a process that is killed."""
+    lock = Path(".resume", "locks", name)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another process is at work on it (lock {lock}); wait for it, or end it"
+            ) from None
+        yield

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from facemask import partition
-from stages.common import Run, run_stage, write_csv
+from facemask.files import write_csv
+from stages.common import Run, run_stage
 
 
 def crop(run: Run) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from facemask import networks
+from facemask.files import new_array, whole, write_json
 from facemask.pixels import in_batches
-from stages.common import Run, run_stage, write_json
+from stages.common import Run, run_stage
 
 
 def embed(run: Run, name: str) -> None:
@@ -15,14 +16,14 @@ def embed(run: Run, name: str) -> None:
     model, loaded = networks.build_backbone(backbone, run.dataset.weights)
     crops = np.load(run.data / f"crops/{backbone.input_size}/inputs.npy", mmap_mode="r")
     folder = run.data / "features" / name
-    folder.mkdir(parents=True, exist_ok=True)
     shape = (len(crops), model.output_shape[1])
-    features = np.lib.format.open_memmap(folder / "inputs.npy", "w+", np.float32, shape)
-    done = 0
-    for batch in in_batches(crops, f"embed {name}"):
-        features[done : done + len(batch)] = model.predict_on_batch(batch)
-        done += len(batch)
-    features.flush()
+    with whole(folder / "inputs.npy") as file:
+        features = new_array(file, np.float32, shape)
+        done = 0
+        for batch in in_batches(crops, f"embed {name}"):
+            features[done : done + len(batch)] = model.predict_on_batch(batch)
+            done += len(batch)
+        features.flush()
     about = {
         "weights": Path(loaded).name,
         "sha256": networks.weights_digest(model, loaded),

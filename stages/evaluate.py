@@ -1,9 +1,12 @@
 """Make the figures of one experiment from what its networks answered."""
 
+from typing import Any
+
 import pandas as pd
 
 from facemask import evaluation, statistics
-from stages.common import Run, read_json, run_stage, trained_folders, write_csv, write_json
+from facemask.files import read_json, write_csv, write_json
+from stages.common import Run, run_stage, trained_folders
 
 # What stands in the metrics file for several seeds; the others are in statistics.
 SPREAD = ("accuracy", "mean_iou", "recall_with_mask", "recall_without_mask")
@@ -20,7 +23,7 @@ def evaluate(run: Run, name: str) -> None:
         run.params.split.protocol,
     )
     tested = answers[0][answers[0]["split"] == "test"].drop(columns="split")
-    sure = {"count": len(folders), "intervals": statistics.intervals(tested)}
+    sure: dict[str, Any] = {"count": len(folders), "intervals": statistics.intervals(tested)}
     if len(folders) > 1:
         sure["seeds"] = statistics.spread([evaluation.measure(each)["test"] for each in answers])
         spread = {figure: sure["seeds"][figure] for figure in SPREAD}

@@ -9,8 +9,6 @@ from stages.common import Run, run_stage
 def pack(run: Run) -> None:
     """Write crops/<size>/inputs.npy."""
     outputs = {size: run.data / f"crops/{size}/inputs.npy" for size in run.params.pack.sizes}
-    for path in outputs.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
     samples = pd.read_csv(run.data / "samples.csv")
     pixels.pack(samples, run.raw / "images", outputs, run.workers)
 

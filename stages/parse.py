@@ -2,19 +2,26 @@
 
 import pandas as pd
 
-from facemask import annotations
-from stages.common import Run, run_stage, write_csv, write_json
+from facemask import annotations, defects
+from facemask.defects import Defect
+from facemask.files import read_json, write_csv, write_json, write_text
+from stages.common import Run, run_stage
 
 
 def parse(run: Run) -> None:
-    """Write annotations.csv and what was found on the way."""
+    """Write annotations.csv, and first all defects of the dataset, as a table and as a page."""
     faces, validation = annotations.parse(
         sorted((run.raw / "annotations").iterdir()),
         pd.read_csv(run.data / "photographs.csv"),
         run.dataset.classes,
+        [Defect(**row) for row in read_json(run.data / "defects.json")["defects"]],
     )
-    write_csv(faces, run.data / "annotations.csv")
+    page = run.validation.with_suffix(".md")
     write_json(validation, run.validation)
+    write_text(defects.page(run.params.dataset, validation), page)
+    if run.params.strict:
+        defects.stop_at_errors([Defect(**row) for row in validation["defects"]], page)
+    write_csv(faces, run.data / "annotations.csv")
 
 
 if __name__ == "__main__":

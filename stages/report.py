@@ -8,7 +8,8 @@ import pandas as pd
 
 from facemask import chapters, gallery, report
 from facemask.curves import confusion_table, iou_table, long_table, precision_recall_table
-from stages.common import Run, read_json, run_stage, write_csv
+from facemask.files import read_json, write_csv
+from stages.common import Run, run_stage
 from stages.results import gather, read_searches
 
 

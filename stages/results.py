@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from facemask import report
-from stages.common import Run, read_json
+from facemask.files import read_json
+from stages.common import Run
 
 
 def gather(run: Run) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from facemask import split as splitting
-from stages.common import Run, read_json, run_stage, write_csv, write_json
+from facemask.files import read_json, write_csv, write_json
+from stages.common import Run, run_stage
 
 
 def split(run: Run) -> None:
@@ -17,8 +18,8 @@ def split(run: Run) -> None:
         groups = photographs.set_index("image")["group"]
         splits = splitting.grouped_protocol(samples, groups, params.test, params.val, params.seed)
     write_csv(splits, run.splits)
-    faces = read_json(run.validation)["faces"]
-    write_json(splitting.summary(splits, photographs, faces), run.metrics / "data.json")
+    validation = read_json(run.validation)
+    write_json(splitting.summary(splits, photographs, validation), run.metrics / "data.json")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from facemask import tuning
-from stages.common import Run, run_stage, write_csv, write_json
+from facemask.files import write_csv, write_json
+from stages.common import Run, run_stage
 
 
 def tune(run: Run, name: str) -> None:
@@ -14,6 +16,8 @@ def tune(run: Run, name: str) -> None:
 
     An experiment on a search reads both from that one folder, which DVC tracks.
     """
+    # It warns that every trial traces a network of its own.
+    tf.get_logger().setLevel("ERROR")
     search = run.params.searches[name]
     source, folder, state = (
         run.data / search.inputs,

@@ -3,6 +3,11 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# The same examples everywhere, however slow the machine.
+settings.register_profile("here", deadline=None, derandomize=True)
+settings.load_profile("here")
 
 FILE = (
     "<annotation><filename>{name}</filename>"
@@ -50,3 +55,13 @@ def voc(tmp_path, draw_scene, voc_text):
         xml = voc_text(f"{name}.png", 96, 64, objects)
         (folder / "annotations" / f"{name}.xml").write_text(xml)
     return folder
+
+
+@pytest.fixture
+def eager():
+    """Without graphs: a toy's few steps take less time than it takes to trace them."""
+    import tensorflow as tf  # not for the tests of stages that do without it
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from facemask import balance, partition, split
 from facemask.errors import InputError
@@ -93,3 +95,21 @@ def test_no_crop_at_all_ends_in_a_message(faces, min_area, enabled):
     with pytest.raises(InputError, match=r"min_area|classes"):
         crops = partition.crop_table(table[:faces], "manhattan", 5, 2, min_area)
         split.report_protocol(balance.add_flips(crops, enabled), 0.2, 0.2, 0)
+
+
+@given(labels=st.lists(st.integers(0, 1), min_size=1, max_size=60), seed=st.integers(0, 2**32 - 1))
+def test_whatever_is_balanced(labels, seed):
+    crops = crops_of(labels, seed)
+    samples = balance.add_flips(crops, True)
+    flips = samples[samples["flip"] == 1]
+    rarer = min((0, 1), key=lambda label: (labels.count(label), label))
+    assert len(flips) == labels.count(rarer)
+    assert set(flips["label"]) <= {rarer}
+    # Boxes stay in their crops and keep their size.
+    width, height = flips["x1"] - flips["x0"], flips["y1"] - flips["y0"]
+    assert ((flips["box_x0"] >= 0) & (flips["box_x1"] <= width)).all()
+    assert ((flips["box_y0"] >= 0) & (flips["box_y1"] <= height)).all()
+    originals = crops[crops["label"] == rarer]
+    for low, high in (("box_x0", "box_x1"), ("box_y0", "box_y1")):
+        assert list(flips[high] - flips[low]) == list(originals[high] - originals[low])
+    pd.testing.assert_frame_equal(balance.mirror(balance.mirror(crops)).drop(columns="flip"), crops)

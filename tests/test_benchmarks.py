@@ -1,4 +1,4 @@
-"""The page of docs/performance.md is made from what was measured, and from nothing else."""
+"""The pages with measurements are made from what was measured, and from nothing else."""
 
 import json
 import re
@@ -12,15 +12,17 @@ from benchmarks.common import RESULTS
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_page_is_what_the_results_make_it():
-    assert page.render() == (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["performance.md", "reproducibility.md"])
+def test_the_page_is_what_the_results_make_it(name):
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert page.render()[name] == text
+    assert not re.search(r"[{}]", text)
 
 
 def test_every_result_stands_on_the_page_with_its_command():
-    text = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    text = "".join(page.render().values())
     measured = {path.stem for path in RESULTS.glob("*.json")}
     assert measured == set(re.findall(r"^`python -m benchmarks\.(\w+)", text, re.MULTILINE))
-    assert not re.search(r"[{}]", text)
 
 
 @pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)

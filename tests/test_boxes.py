@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from facemask import boxes
 
@@ -141,3 +143,43 @@ def test_true_boxes_divide_x_by_width_and_y_by_height() -> None:
     found = boxes.true_boxes(pd.DataFrame(rows, columns=names))
     np.testing.assert_allclose(found, [[0.1, 0.1, 0.6, 0.4], [0, 0, 1, 1]], rtol=1e-6)
     assert found.dtype == np.float32
+
+
+finite = st.floats(-2, 3, width=32)
+some_box = st.tuples(finite, finite, finite, finite)
+
+
+@given(pairs=st.lists(st.tuples(some_box, some_box), min_size=1, max_size=8))
+@pytest.mark.parametrize("box_format", FORMATS)
+def test_iou_of_whatever_a_network_says(box_format, pairs) -> None:
+    """A share, the same either way round; 1 only of a box with itself, 0 of one inside out."""
+    one, other = np.array(pairs, np.float32).transpose(1, 0, 2)
+    found = numpy_iou(one, other, box_format)
+    assert np.isfinite(found).all()
+    assert ((found >= 0) & (found <= 1 + 1e-5)).all()
+    np.testing.assert_array_equal(found, numpy_iou(other, one, box_format))
+    low, high = (in_corners(one, box_format)[:, part] for part in (slice(2), slice(2, 4)))
+    assert (found[(low >= high).any(axis=1)] == 0).all()
+    sides = high - low
+    itself = numpy_iou(one, one, box_format)
+    large = (sides > 1e-3).all(axis=1)
+    np.testing.assert_allclose(itself[large], 1, atol=1e-5)
+
+
+def in_corners(given: np.ndarray, box_format: str) -> np.ndarray:
+    if "center" not in box_format:
+        return given
+    half = given[:, 2:] / 2
+    return np.concatenate([given[:, :2] - half, given[:, :2] + half], axis=1)
+
+
+@given(
+    box=st.tuples(*[st.floats(0, 1, width=32)] * 4),
+    source=st.sampled_from(FORMATS),
+    target=st.sampled_from(FORMATS),
+    size=st.sampled_from([32, 128, 224]),
+)
+def test_any_box_converted_and_back(box, source, target, size) -> None:
+    there = np.array([box], np.float32) * (1 if source.startswith("rel_") else size)
+    back = boxes.convert(boxes.convert(there, source, target, size), target, source, size)
+    np.testing.assert_allclose(back, there, atol=1e-5 * size)

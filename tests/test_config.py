@@ -1,5 +1,6 @@
 """The repository's own parameters, and a clear message for each way to spoil them."""
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -669,3 +670,47 @@ def test_names_of_datasets_and_experiments_are_fit_for_folders(name):
         raw[kind][name] = OWN[kind][example]
         with pytest.raises(InputError, match=kind):
             config.parse(raw)
+
+
+def leaves(value, path=()):
+    """Every value of a nested mapping with its path; of entries alike the first alone."""
+    if not isinstance(value, dict) or not value:
+        yield path, value
+        return
+    for number, (key, inner) in enumerate(value.items()):
+        if path in (("experiments",), ("searches",), ("datasets",)) and number:
+            return
+        yield from leaves(inner, (*path, key))
+
+
+LEAVES = dict(leaves(OWN))
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=".".join)
+def test_no_key_takes_a_value_of_a_wrong_type(path):
+    """A mapping where a value is wanted, and a number where a mapping is."""
+    raw = copy.deepcopy(OWN)
+    section = raw
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = 7 if isinstance(LEAVES[path], dict) else {"x": 1}
+    with pytest.raises(InputError) as caught:
+        config.parse(raw)
+    assert ".".join(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=".".join)
+def test_no_key_may_be_misspelt(path):
+    """A letter too many is told with the key it was meant to be."""
+    raw = copy.deepcopy(OWN)
+    section = raw
+    for key in path[:-1]:
+        section = section[key]
+    if path[-2:-1] in (("classes",), ("remarks",), ("options",)):
+        pytest.skip("any name may stand here")
+    section[f"{path[-1]}x"] = section.pop(path[-1])
+    with pytest.raises(InputError) as caught:
+        config.parse(raw)
+    message = str(caught.value)
+    assert f"{'.'.join(path)}x: unknown key" in message
+    assert f"did you mean {path[-1]!r}" in message

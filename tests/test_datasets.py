@@ -1,11 +1,16 @@
 """Fetching: the same bytes from every kind of source, and nothing of the user's is touched."""
 
+import base64
+import hashlib
 import os
 import shutil
 import stat
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import kagglehub
+import numpy as np
 import pytest
 
 from facemask import datasets
@@ -329,3 +334,138 @@ def test_what_an_earlier_source_left_is_gone(voc, target):
     assert {path.name for path in (target / "images").iterdir()} == {
         path.name for path in (voc / "images").iterdir()
     }
+
+
+class Kaggle(BaseHTTPRequestHandler):
+    """A server that speaks as Kaggle's does and breaks off the first download in its middle."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(302)
+        self.send_header("Location", "/archive.zip")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self):
+        archive, asked = self.server.archive, self.headers.get("Range", "bytes=0-")
+        start = int(asked.removeprefix("bytes=").rstrip("-"))
+        self.server.asked.append(start)
+        self.send_response(206 if start else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(archive) - start))
+        md5 = base64.b64encode(hashlib.md5(archive).digest()).decode()
+        self.send_header("x-goog-hash", f"md5={md5}")
+        self.end_headers()
+        sent = archive[start:]
+        if self.server.faults:
+            sent = self.server.faults.pop(0)(sent)
+        self.wfile.write(sent)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def kaggle(voc, tmp_path, monkeypatch):
+    from kagglesdk import kaggle_env
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Kaggle)
+    # More than the megabyte that is written at once.
+    members = contents(voc) | {"README.md": np.random.default_rng(0).bytes(3_000_000)}
+    server.archive = zipped(tmp_path / "own.zip", members).read_bytes()
+    server.asked, server.faults = [], []
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.TEST, address)
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+HANDLE = "kaggle:somebody/photographs/versions/1"
+
+
+def test_a_download_that_breaks_off_is_told_and_made_again(kaggle, voc, target):
+    kaggle.faults = [lambda data: data[: len(data) // 2]]
+    assert "could not be downloaded" in refused(HANDLE, target)
+    assert not target.exists()
+    datasets.fetch(HANDLE, target)
+    assert contents(target) == contents(voc)
+    assert len(kaggle.asked) == 2
+
+
+def test_a_download_that_arrives_spoilt_is_told_and_starts_again(kaggle, voc, target):
+    kaggle.faults = [lambda data: data[:100] + b"spoilt" + data[106:]]
+    assert "could not be downloaded" in refused(HANDLE, target)
+    assert not target.exists()
+    datasets.fetch(HANDLE, target)
+    assert contents(target) == contents(voc)
+
+
+def test_a_download_is_asked_for_once(kaggle, voc, target):
+    for _ in range(2):
+        datasets.fetch(HANDLE, target)
+        assert contents(target) == contents(voc)
+    assert kaggle.asked == [0]
+
+
+def bomb(path, size):
+    """A zip of one photograph's name that unpacks to `size` zeros, beside an annotation."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.xml", "<annotation/>")
+        with archive.open("a.png", "w", force_zip64=True) as file:
+            for _ in range(size // 1_000_000):
+                file.write(bytes(1_000_000))
+    return path
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path, target):
+    message = refused(bomb(tmp_path / "bomb.zip", 150_000_000), target)
+    assert "bomb.zip" in message
+    assert "150.0 MB" in message
+    assert contents(target) == {}
+
+
+def test_a_zip_may_shrink_a_hundredfold_or_be_small(tmp_path, target):
+    datasets.fetch(str(bomb(tmp_path / "black.zip", 20_000_000)), target)
+    assert len(contents(target)) == 2
+
+
+def test_a_file_that_is_larger_than_its_header_says_is_told(tmp_path, target):
+    archive = bomb(tmp_path / "liar.zip", 20_000_000)
+    # In the header of the directory alone, which is the one that is read.
+    data = archive.read_bytes()
+    assert data.count((20_000_000).to_bytes(4, "little"))
+    archive.write_bytes(
+        data.replace((20_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    )
+    assert "liar.zip" in refused(archive, target)
+    assert sum(map(len, contents(target).values())) < 1_000
+
+
+def test_a_zip_larger_than_the_disk_is_not_unpacked(voc, tmp_path, target, monkeypatch):
+    archive = zipped(tmp_path / "own.zip", contents(voc))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    assert "make room" in refused(archive, target)
+    assert contents(target) == {}
+
+
+@pytest.mark.parametrize("names", [("a.png", "A.png"), ("x/a.png", "y/a.PNG")])
+def test_names_that_some_disks_take_for_one_are_told(tmp_path, target, names):
+    members = {**dict.fromkeys(names, b"1"), "a.xml": b"<annotation/>"}
+    message = refused(zipped(tmp_path / "own.zip", members), target)
+    assert all(name in message for name in names)
+
+
+def test_all_twins_are_told_at_once(voc, target):
+    (voc / "more").mkdir()
+    for name in ("a", "b"):
+        shutil.copyfile(voc / f"images/{name}.png", voc / f"more/{name}.png")
+    message = refused(voc, target)
+    for name in ("a", "b"):
+        assert f"images/{name}.png and more/{name}.png" in message

@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from facemask import partition
 
@@ -202,3 +204,39 @@ def test_a_face_is_cut_by_all_faces_of_its_own_photograph_only(faces):
     alone = faces.assign(image=["b.png", "c.png", "a.png"])
     crops = partition.crop_table(alone, "manhattan", 1, 0, 0)
     assert list(crops["x1"] - crops["x0"]) == [40, 40, 10]
+
+
+@st.composite
+def photographs(draw):
+    """Any photograph of up to 24 px with any boxes, and any grid."""
+    width, height = draw(st.integers(1, 24)), draw(st.integers(1, 24))
+    boxes = []
+    for _ in range(draw(st.integers(1, 6))):
+        xmin, ymin = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+        xmax, ymax = draw(st.integers(xmin, width - 1)), draw(st.integers(ymin, height - 1))
+        boxes.append((xmin, ymin, xmax, ymax))
+    modulus = draw(st.integers(1, 30))
+    return width, height, boxes, modulus, draw(st.integers(0, modulus - 1))
+
+
+@given(case=photographs(), metric=st.sampled_from(sorted(METRICS)))
+def test_any_photograph_as_by_hand(case, metric):
+    width, height, boxes, modulus, remainder = case
+    grid = (width, height, metric, modulus, remainder)
+    by_hand = owner_by_hand(width, height, boxes, metric, modulus, remainder)
+    np.testing.assert_array_equal(partition.assign(np.array(boxes), *grid), by_hand)
+    expected = [rectangle_by_hand(by_hand, boxes, face) for face in range(len(boxes))]
+    np.testing.assert_array_equal(partition.rectangles(np.array(boxes), *grid), expected)
+
+
+@given(case=photographs(), metric=st.sampled_from(sorted(METRICS)))
+def test_a_mirrored_photograph_has_mirrored_rectangles(case, metric):
+    width, height, boxes, *_ = case
+    boxes = np.array(boxes)
+    mirrored = boxes.copy()
+    mirrored[:, [0, 2]] = width - 1 - boxes[:, [2, 0]]
+    every_pixel = (width, height, metric, 1, 0)
+    found = partition.rectangles(boxes, *every_pixel)
+    again = partition.rectangles(mirrored, *every_pixel)
+    again[:, [0, 2]] = width - again[:, [2, 0]]
+    np.testing.assert_array_equal(again, found)

@@ -28,7 +28,9 @@ NEAR = {(156, 545), (287, 478), (327, 699), (74, 354), (435, 554), (61, 451), (5
 
 @pytest.fixture(scope="module")
 def table():
-    return photographs.survey(sorted(Path(DATASET, "images").iterdir()), 2)
+    found, defects = photographs.survey(sorted(Path(DATASET, "images").iterdir()), 2)
+    assert defects == []
+    return found
 
 
 def faces_of(table, classes):
@@ -81,10 +83,14 @@ def test_faces_and_boxes_over_the_edge(parsed):
     faces, validation = parsed
     assert len(faces) == validation["faces"] == 4072
     assert validation["images"] == 853
-    assert validation["boxes_overflowing"] == len(validation["overflowing"]) == 12
-    for row in validation["overflowing"]:
-        assert row["xmax"] == row["width"] + 1
-        assert row["ymax"] <= row["height"]
+    # One pixel beyond the edge that Kaggle's xmax = width is, and nothing else is wrong.
+    assert validation["boxes_overflowing"] == len(validation["defects"]) == 12
+    assert validation["outcomes"] == {"error": 0, "repaired": 12, "warning": 0}
+    sizes = faces.set_index(["image", "face"])["width"]
+    for row in validation["defects"]:
+        xmax, cut_to = (int(corner) for corner in re.findall(r"(\d+), \d+\)", row["what"]))
+        width = sizes[row["file"].replace(".xml", ".png"), row["object"]]
+        assert (xmax, cut_to) == (width + 1, width - 1)
     assert faces.groupby("image").size().max() == 115
     assert (faces.groupby("image").size() == 1).sum() == 329
     area = (faces["xmax"] - faces["xmin"]) * (faces["ymax"] - faces["ymin"])
@@ -130,7 +136,7 @@ def test_rectangles_of_each_distance(parsed, crops, metric, count):
     assert (both["box_y1"] <= both["y1"] - both["y0"]).all()
 
 
-def test_both_protocols(table, crops):
+def test_both_protocols(table, parsed, crops):
     samples = balance.add_flips(crops, True)
     groups = table.set_index("image")["group"]
     study = split.report_protocol(samples, 0.2, 0.2, 42)
@@ -138,6 +144,6 @@ def test_both_protocols(table, crops):
     assert split.leaking(study, groups) > 200  # most of the study's test photographs were seen
     grouped = split.grouped_protocol(samples, groups, 0.2, 0.2, 42)
     assert split.leaking(grouped, groups) == 0
-    counts = split.summary(grouped, table, 4072)
+    counts = split.summary(grouped, table, parsed[1])
     assert (counts["images"], counts["faces"], counts["crops"]) == (853, 4072, 1861)
     assert counts["test"] == pytest.approx(0.2 * 1861, abs=40)

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from facemask import split
 from facemask.errors import InputError
@@ -34,7 +36,7 @@ def groups_of(photographs, pairs):
     [
         (1861, 280, {"train": 1370, "val": 343, "test": 428}),
         (1861, 259, {"train": 1356, "val": 340, "test": 424}),
-        (10, 0, {"train": 6, "val": 2, "test": 2}),
+        (80, 20, {"train": 64, "val": 16, "test": 20}),
     ],
 )
 def test_sizes_of_the_report_protocol(crops, rare, sizes):
@@ -157,8 +159,10 @@ def test_summary_of_a_small_table():
     photographs = pd.DataFrame(
         {"image": [f"{name}.png" for name in "abcde"], "group": [0, 1, 1, 2, 3]}
     )
-    assert split.summary(splits, photographs, faces=9) == {
+    validation = {"images": 5, "left_out": ["f.png", "g.png"], "faces": 9}
+    assert split.summary(splits, photographs, validation) == {
         "images": 5,
+        "left_out": 2,
         "faces": 9,
         "crops": 5,
         "crops_with_mask": 4,
@@ -169,3 +173,45 @@ def test_summary_of_a_small_table():
         "test": 3,
         "leaking_test_samples": 2,
     }
+
+
+@given(
+    crops=st.integers(30, 200),
+    rare=st.floats(0.2, 0.5),
+    photographs=st.integers(12, 120),
+    pairs=st.integers(0, 6),
+    shares=st.tuples(st.floats(0.1, 0.4), st.floats(0.1, 0.4)),
+    seed=st.integers(0, 2**32 - 1),
+    protocol=st.sampled_from(["report", "grouped"]),
+)
+def test_whatever_is_divided(crops, rare, photographs, pairs, shares, seed, protocol):
+    """Every sample is on one side, all sides hold both classes, or it is said why not."""
+    samples = samples_of(crops, int(rare * crops), photographs, seed)
+    groups = groups_of(photographs, pairs)
+    arguments = (*shares, seed)
+    try:
+        splits = (
+            split.report_protocol(samples, *arguments)
+            if protocol == "report"
+            else split.grouped_protocol(samples, groups, *arguments)
+        )
+    except InputError as error:
+        assert "split" in str(error)
+        return
+    pd.testing.assert_frame_equal(splits.drop(columns="split"), samples)
+    assert set(splits["split"]) <= PARTS | ({"unused"} if protocol == "grouped" else set())
+    for part in PARTS:
+        assert set(splits.loc[splits["split"] == part, "label"]) == {0, 1}
+    if protocol == "grouped":
+        assert split.leaking(splits, groups) == 0
+        assert not splits.loc[splits["split"].isin(["val", "test"]), "flip"].any()
+    else:
+        tested = (splits["split"] == "test").sum()
+        assert tested == int(shares[0] * len(samples))
+
+
+def test_a_grouped_split_that_leaks_stops_the_run(monkeypatch):
+    samples, groups = samples_of(200, 40, 90), groups_of(90, 5)
+    monkeypatch.setattr(split, "leaking", lambda *_: 3)
+    with pytest.raises(AssertionError, match="3 test samples leak"):
+        split.grouped_protocol(samples, groups, 0.2, 0.2, 1)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -32,6 +33,7 @@ EXPERIMENTS = [
     "xception_3",
     "mobilenet_tuned",
 ]
+CLASSES = ("with_mask", "without_mask")
 STUDY = [name for name in EXPERIMENTS if name not in ("mobilenet_6_giou", "mobilenet_tuned")]
 
 
@@ -101,6 +103,23 @@ def test_a_second_repro_runs_nothing(project):
     assert ran(dvc(project, "repro")) == []
 
 
+def overlap(rows):
+    """The overlap of true and predicted boxes, from their corners."""
+    true, predicted = (
+        rows[[f"{which}_{side}" for side in ("x0", "y0", "x1", "y1")]].to_numpy().T
+        for which in ("true", "pred")
+    )
+    areas = [
+        np.clip(x1 - x0, 0, None) * np.clip(y1 - y0, 0, None)
+        for x0, y0, x1, y1 in (
+            true,
+            predicted,
+            [*np.maximum(true[:2], predicted[:2]), *np.minimum(true[2:], predicted[2:])],
+        )
+    ]
+    return areas[2] / (areas[0] + areas[1] - areas[2])
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_metrics_have_the_promised_shape_and_agree_with_the_predictions(project, name):
     metrics = json.loads((project / f"metrics/sample/{name}.json").read_text())
@@ -111,8 +130,21 @@ def test_metrics_have_the_promised_shape_and_agree_with_the_predictions(project,
     assert len(tested) == data["test"]
     right = tested["actual"] == tested["predicted"]
     assert metrics["test"]["accuracy"] == pytest.approx(right.mean())
-    assert metrics["test"]["mean_iou"] == pytest.approx(tested["iou"].mean(), abs=1e-5)
-    assert metrics["test"]["iou_50"] == pytest.approx((tested["iou"] >= 0.5).mean())
+    iou = overlap(tested)
+    np.testing.assert_allclose(tested["iou"], iou, atol=2e-5)
+    assert metrics["test"]["mean_iou"] == pytest.approx(iou.mean(), abs=1e-5)
+    assert metrics["test"]["iou_50"] == pytest.approx((iou >= 0.5).mean())
+    recalls = {kind: right[tested["actual"] == kind].mean() for kind in CLASSES}
+    for kind, recall in recalls.items():
+        assert metrics["test"][f"recall_{kind}"] == pytest.approx(recall)
+    balanced = sum(recalls.values()) / 2
+    assert metrics["test"]["balanced_accuracy"] == pytest.approx(balanced)
+    splits = pd.read_csv(project / "data/sample/splits.csv").set_index("sample")
+    common = splits.loc[splits["split"] == "train", "label"].mode()[0]
+    share = (splits.loc[tested["sample"], "label"] == common).mean()
+    assert metrics["test"]["majority_accuracy"] == pytest.approx(share)
+    actual = splits.loc[tested["sample"], "label"].map(dict(enumerate(reversed(CLASSES))))
+    assert list(tested["actual"]) == list(actual)
     sure = json.loads((project / f"metrics/sample/statistics/{name}.json").read_text())
     for figure, interval in sure["intervals"].items():
         assert interval["value"] == pytest.approx(metrics["test"][figure])

@@ -3,7 +3,8 @@
 Losses and figures are computed here once more, in NumPy, from the answers of the saved model.
 """
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 import yaml
 
 from facemask import training
@@ -38,14 +38,6 @@ OPTIMIZERS = {
     "ftrl": {"l2_regularization_strength": 0.01},
     "lion": {"beta_2": 0.9, "use_ema": True},
 }
-
-
-@pytest.fixture
-def eager() -> Iterator[None]:
-    """Without graphs: a toy's few steps take less time than it takes to trace them."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def edited(name: str, **changes: Any) -> Experiment:
@@ -146,10 +138,24 @@ class Recorded(np.ndarray):
         return np.asarray(found)
 
 
+def train(
+    experiment: Experiment,
+    inputs: np.ndarray,
+    splits: pd.DataFrame,
+    size: int,
+    seed: int,
+    file: Path,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> pd.DataFrame:
+    """Train from nothing: no call goes on where another with the same arguments has ended."""
+    with tempfile.TemporaryDirectory() as state:
+        return training.train(experiment, inputs, splits, size, seed, file, Path(state), callbacks)
+
+
 def fit(
     experiment: Experiment, inputs: np.ndarray, splits: pd.DataFrame, file: Path, seed: int = 3
 ) -> tuple[pd.DataFrame, keras.Model]:
-    history = training.train(experiment, inputs, splits, SIZE, seed, file)
+    history = train(experiment, inputs, splits, SIZE, seed, file)
     return history, keras.saving.load_model(file, compile=False, safe_mode=True)
 
 
@@ -416,7 +422,7 @@ def orders(experiment: Experiment, splits: pd.DataFrame, seed: int, file: Path) 
     """The training samples as a fit reads them: (epochs, samples)."""
     inputs = toy_features(splits, seed=experiment.batch_size).view(Recorded)
     inputs.reads = []
-    training.train(experiment, inputs, splits, SIZE, seed, file)
+    train(experiment, inputs, splits, SIZE, seed, file)
     training_samples = set(splits.loc[splits["split"] == "train", "sample"])
     read = [batch for batch in inputs.reads if batch[0] in training_samples]
     assert max(map(len, read)) == experiment.batch_size
@@ -535,7 +541,7 @@ def test_each_epoch_is_trained_at_its_rate(name: str, tmp_path: Path) -> None:
         box_format="xyxy",
     )
     ends = Ends()
-    history = training.train(
+    history = train(
         experiment, toy_features(splits), splits, SIZE, 3, tmp_path / "model.keras", [ends]
     )
     expected = rates(about, 5, 0.01)
@@ -689,7 +695,7 @@ def test_a_wrong_option_is_told_before_training(tmp_path: Path) -> None:
     splits, file = toy_splits(14, 4), tmp_path / "model.keras"
     experiment = on_features(optimizer=optimizer("adam", 0.01, warp=9))
     with pytest.raises(InputError, match="warp"):
-        training.train(experiment, toy_features(splits), splits, SIZE, 0, file)
+        train(experiment, toy_features(splits), splits, SIZE, 0, file)
     assert not file.exists()
 
 
@@ -739,7 +745,7 @@ def test_a_network_that_cannot_be_built_leaves_the_precision_of_others(tmp_path:
     crops = np.zeros((12, 4, 4, 3), np.uint8)
     experiment = edited("scratch_3", precision="bfloat16")
     with pytest.raises(InputError, match=r"\(4, 4, 3\)"):
-        training.train(experiment, crops, toy_splits(12, 3), 4, 0, tmp_path / "model.keras")
+        train(experiment, crops, toy_splits(12, 3), 4, 0, tmp_path / "model.keras")
     assert keras.config.dtype_policy().name == "float32"
 
 
@@ -815,7 +821,7 @@ class Witness(keras.callbacks.Callback):
 def test_callbacks_see_every_epoch_with_its_learning_rate(tmp_path: Path) -> None:
     splits = toy_splits(count=20, val=5)
     witness = Witness()
-    history = training.train(
+    history = train(
         on_features(epochs=2),
         toy_features(splits),
         splits,
@@ -869,7 +875,7 @@ def test_a_loss_that_is_never_finite_is_told(leftover: bool, tmp_path: Path) -> 
         file.write_bytes(b"an older model")
     experiment = on_features(epochs=1, optimizer=optimizer("sgd", 1e38))
     with pytest.raises(InputError, match="learning_rate"):
-        training.train(experiment, toy_features(splits), splits, SIZE, 0, file)
+        train(experiment, toy_features(splits), splits, SIZE, 0, file)
 
 
 @pytest.mark.parametrize("box_format", ["rel_center_xywh", "center_xywh", "rel_xyxy", "xyxy"])
@@ -895,4 +901,4 @@ def test_a_network_that_does_not_fit_its_inputs_is_told(tmp_path: Path) -> None:
     deep = edited("scratch_3")
     crops = np.zeros((12, 16, 16, 3), np.uint8)
     with pytest.raises(InputError, match=r"\(16, 16, 3\)"):
-        training.train(deep, crops, toy_splits(12, 3), 16, 0, tmp_path / "model.keras")
+        train(deep, crops, toy_splits(12, 3), 16, 0, tmp_path / "model.keras")

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import sys
 from pathlib import Path
 
 import keras
@@ -37,7 +38,7 @@ def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
             "give a name as it stands there, such as MobileNetV2"
         )
     # An application's module also holds its preprocessing.
-    module = inspect.getmodule(application)
+    module = sys.modules[application.__module__]
     shape = (backbone.input_size, backbone.input_size, 3)
     loaded = weights
     if weights not in ("imagenet", "random"):

@@ -1,0 +1,96 @@
+"""By how much does a training differ on another number of threads, or other products of matrices?
+
+python -m benchmarks.differences, after `dvc repro pack split embed`: on the dataset of params.yaml.
+Ten minutes. Each training runs in a process of its own.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from benchmarks.common import report
+from facemask import evaluation, training
+from facemask.prediction import predict
+from stages.common import Run
+
+NAMES = ("scratch_2", "mobilenet_1")
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+WITHOUT = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+FIGURES = {
+    "accuracy": "accuracy",
+    "majority class alone": "majority_accuracy",
+    "recall with mask": "recall_with_mask",
+    "recall without": "recall_without_mask",
+    "IoU": "mean_iou",
+}
+SETTINGS = {
+    "as it is": {},
+    "as it is, again": {},
+    "one thread": ONE_THREAD,
+    "without oneDNN": WITHOUT,
+    "without oneDNN, one thread": WITHOUT | ONE_THREAD,
+}
+
+
+def answer(name: str, folder: Path) -> None:
+    """Train an experiment; write what it answers and its weights."""
+    run = Run()
+    experiment = run.experiment(name)
+    inputs = np.load(run.data / experiment.inputs / "inputs.npy", mmap_mode="r")
+    splits = pd.read_csv(run.splits)
+    size, file = run.input_size(experiment.inputs), folder / "model.keras"
+    training.train(experiment, inputs, splits, size, run.params.seed, file, folder / "state")
+    model = keras.saving.load_model(file, compile=False)
+    np.save(folder / "weights.npy", np.concatenate([w.ravel() for w in model.get_weights()]))
+    samples = splits[splits["split"] != "unused"]
+    answers = predict(model, inputs, samples, experiment, size)
+    answers.to_csv(folder / "answers.csv", index=False)
+
+
+def compare(name: str, setting: str, folder: Path, base: Path) -> dict[str, object]:
+    """Return a row of the table: one training beside that of the first setting."""
+    weights, others = (np.load(each / "weights.npy") for each in (folder, base))
+    mine, theirs = (pd.read_csv(each / "answers.csv") for each in (folder, base))
+    tested = mine["split"] == "test"
+    figures = evaluation.measure(mine)["test"]
+    changed = (mine["predicted"] != theirs["predicted"])[tested].sum()
+    return {
+        "experiment": name,
+        "setting": setting,
+        "same weights": "yes" if np.array_equal(weights, others) else "no",
+        "largest difference of a weight": float(np.abs(weights - others).max()),
+        "test answers that differ": f"{changed} of {tested.sum()}",
+        **{name: f"{100 * figures[figure]:.2f} %" for name, figure in FIGURES.items()},
+    }
+
+
+def main() -> None:
+    """Measure."""
+    if len(sys.argv) == 3:
+        answer(sys.argv[1], Path(sys.argv[2]))
+        return
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in NAMES:
+            folders = {each: Path(temporary, name, each) for each in SETTINGS}
+            for setting, folder in folders.items():
+                folder.mkdir(parents=True)
+                subprocess.run(
+                    [sys.executable, "-m", "benchmarks.differences", name, str(folder)],
+                    env=os.environ | SETTINGS[setting],
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                )
+                rows.append(compare(name, setting, folder, folders["as it is"]))
+    params = Run().params
+    report("differences", rows, dataset=params.dataset, seed=params.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Files that are there whole or not at all, whenever the process that writes them ends."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; it gets that name if nothing went wrong.
+
+    The folder is made. A kill leaves the other path behind, which the next writer takes over.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}")  # the suffix stays: some writers go by it
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """Make a .npy file and map it; its place on the disk is taken at once.
+
+    Raises:
+        OSError: the disk is too small, which later would end the process without a word.
+    """
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write text as UTF-8, making the folder."""
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table without its index, making the folder."""
+    with whole(path) as part:
+        table.to_csv(part, index=False)
+
+
+def write_json(value: dict[str, Any], path: Path) -> None:
+    """Write a mapping as readable JSON, making the folder."""
+    write_text(json.dumps(value, indent=2) + "\n", path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the contents of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
