@@ -9,6 +9,15 @@ from hypothesis import settings
 settings.register_profile("here", deadline=None, derandomize=True)
 settings.load_profile("here")
 
+# Files of few tests that take minutes.
+LONG = ("test_reproducible", "test_stages")
+
+
+def pytest_collection_modifyitems(items):
+    """The long ones first: no process is left with one when the others have nothing to do."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 FILE = (
     "<annotation><filename>{name}</filename>"
     "<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
