@@ -686,13 +686,18 @@ def leaves(value, path=()):
 LEAVES = dict(leaves(OWN))
 
 
+def opened(path):
+    """A copy of the parameters, and the mapping in it that holds a path's last key."""
+    section = raw = copy.deepcopy(OWN)
+    for key in path[:-1]:
+        section = section[key]
+    return raw, section
+
+
 @pytest.mark.parametrize("path", LEAVES, ids=".".join)
 def test_no_key_takes_a_value_of_a_wrong_type(path):
     """A mapping where a value is wanted, and a number where a mapping is."""
-    raw = copy.deepcopy(OWN)
-    section = raw
-    for key in path[:-1]:
-        section = section[key]
+    raw, section = opened(path)
     section[path[-1]] = 7 if isinstance(LEAVES[path], dict) else {"x": 1}
     with pytest.raises(InputError) as caught:
         config.parse(raw)
@@ -702,10 +707,7 @@ def test_no_key_takes_a_value_of_a_wrong_type(path):
 @pytest.mark.parametrize("path", LEAVES, ids=".".join)
 def test_no_key_may_be_misspelt(path):
     """A letter too many is told with the key it was meant to be."""
-    raw = copy.deepcopy(OWN)
-    section = raw
-    for key in path[:-1]:
-        section = section[key]
+    raw, section = opened(path)
     if path[-2:-1] in (("classes",), ("remarks",), ("options",)):
         pytest.skip("any name may stand here")
     section[f"{path[-1]}x"] = section.pop(path[-1])

@@ -45,3 +45,12 @@ def test_tables_and_mappings_come_back(tmp_path):
     value = {"ä": [1, 2.5, None], "b": {"c": "é"}}
     files.write_json(value, tmp_path / "y/v.json")
     assert files.read_json(tmp_path / "y/v.json") == value
+
+
+def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("before")
+    with path.open() as reader:
+        files.write_text("afterwards", path)
+        assert reader.read() == "before"
+    assert path.read_text() == "afterwards"
