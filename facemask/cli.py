@@ -119,7 +119,8 @@ def _files(revision: str) -> fsspec.AbstractFileSystem:
 
 def _missing(path: Path, revision: str, files: fsspec.AbstractFileSystem) -> str:
     """What to say of a file that is not there: which are, and which of them was meant."""
-    known = sorted(Path(file).stem for file in files.glob(os.path.relpath(path.parent / "*.csv")))
+    tables = files.glob(os.path.relpath(path.parent / "[!.]*.csv"))  # a dot: not written whole
+    known = sorted(Path(file).stem for file in tables)
     place = f"{path.parent} at {revision}" if revision else path.parent
     if not known:
         return (

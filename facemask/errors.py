@@ -1,4 +1,4 @@
-"""The one error a user can cause and mend."""
+"""What a user can cause and mend."""
 
 import errno
 
@@ -11,5 +11,13 @@ class InputError(ValueError):
     """
 
 
-# What goes wrong with the place that is written to, whatever is written.
+# What can be done about a file that cannot be written.
+REMEDIES = {
+    errno.ENOSPC: "Make room (dvc gc -w deletes what no version of the workspace needs)",
+    errno.EDQUOT: "Make room within your quota",
+    errno.EROFS: "Put the project where you may write",
+    errno.EACCES: "Put the project where you may write, or change the permissions",
+    errno.EPERM: "Put the project where you may write, or change the permissions",
+}
+# Of these, what is never the fault of a file that is read.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, whenever the process that writes them ends."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from facemask.errors import InputError
 
 
 @contextmanager
@@ -27,6 +30,24 @@ def whole(path: Path) -> Iterator[Path]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold a lock; the kernel takes it back from a process that is killed.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another process is at work on it (lock {lock}); wait for it, or end it"
+            ) from None
+        yield
 
 
 def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:

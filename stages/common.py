@@ -1,25 +1,13 @@
 """What all stages share: the parameters, where files lie, and how a wrong input is told."""
 
-import errno
-import fcntl
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from facemask import config
-from facemask.errors import InputError
-from facemask.files import read_json
-
-# What a user can do about a file that cannot be written.
-REMEDIES = {
-    errno.ENOSPC: "Make room (dvc gc -w deletes what no version of the workspace needs)",
-    errno.EDQUOT: "Make room within your quota",
-    errno.EROFS: "Put the project where you may write",
-    errno.EACCES: "Put the project where you may write, or change the permissions",
-    errno.EPERM: "Put the project where you may write, or change the permissions",
-}
+from facemask.errors import REMEDIES, InputError
+from facemask.files import alone, read_json
 
 
 class Run:
@@ -73,7 +61,7 @@ def run_stage(stage: Callable[..., None]) -> None:
     name = Path(sys.argv[0]).stem
     try:
         run = Run()
-        with _alone("@".join([name, *sys.argv[1:]])):
+        with alone(Path(".resume", "locks", "@".join([name, *sys.argv[1:]]))):
             stage(run, *sys.argv[1:])
     except InputError as error:
         sys.exit(f"\nThe {name} stage stopped: {error}\n")
@@ -85,18 +73,3 @@ def run_stage(stage: Callable[..., None]) -> None:
             f"\nThe {name} stage stopped: {where}{os.strerror(error.errno)}. "
             f"{REMEDIES[error.errno]}\nThen run dvc repro again: it goes on from here.\n"
         )
-
-
-@contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """Hold the lock of a stage; the kernel takes it back from a process that is killed."""
-    lock = Path(".resume", "locks", name)
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another process is at work on it (lock {lock}); wait for it, or end it"
-            ) from None
-        yield

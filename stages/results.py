@@ -15,6 +15,7 @@ def gather(run: Run) -> dict[str, Any]:
     params, first = run.params, Path("metrics", run.params.dataset)
     measured = read_metrics(run, run.metrics)
     backbone_of = {name: params.backbone(name) for name in measured}
+    backbones = sorted(run.backbones.glob("[!.]*.json"))
     beside = None
     if first != run.metrics and (first / "data.json").exists():
         data = read_json(first / "data.json")
@@ -30,7 +31,7 @@ def gather(run: Run) -> dict[str, Any]:
         "metrics": measured,
         "data": read_json(run.metrics / "data.json"),
         "published": pd.read_csv("reference/published_results.csv"),
-        "backbones": {path.stem: read_json(path) for path in sorted(run.backbones.glob("*.json"))},
+        "backbones": {path.stem: read_json(path) for path in backbones},
         "backbone_of": {name: backbone for name, backbone in backbone_of.items() if backbone},
         "remarks": {name: text for name, text in run.dataset.remarks.items() if text},
         "versions": report.versions(),

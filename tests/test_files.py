@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from facemask import files
+from facemask.errors import InputError
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -36,6 +37,17 @@ def test_what_a_kill_left_is_taken_over(tmp_path):
     files.write_text("whole", path)
     assert path.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_lock_is_held_by_one_and_free_again(tmp_path):
+    lock = tmp_path / "locks/a"
+    with files.alone(lock):
+        with pytest.raises(InputError, match="another process"), files.alone(lock):
+            pass
+        with files.alone(tmp_path / "locks/b"):
+            pass
+    with files.alone(lock):
+        pass
 
 
 def test_tables_and_mappings_come_back(tmp_path):

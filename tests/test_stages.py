@@ -29,12 +29,11 @@ EXPERIMENTS = [
     "scratch_4_smooth_l1",
     "mobilenet_5",
     "mobilenet_6",
-    "mobilenet_6_giou",
     "xception_3",
     "mobilenet_tuned",
 ]
 CLASSES = ("with_mask", "without_mask")
-STUDY = [name for name in EXPERIMENTS if name not in ("mobilenet_6_giou", "mobilenet_tuned")]
+STUDY = [name for name in EXPERIMENTS if name != "mobilenet_tuned"]
 
 
 def run(folder, *command, code=0):

@@ -4,7 +4,6 @@ Losses and figures are computed here once more, in NumPy, from the answers of th
 """
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,18 +137,10 @@ class Recorded(np.ndarray):
         return np.asarray(found)
 
 
-def train(
-    experiment: Experiment,
-    inputs: np.ndarray,
-    splits: pd.DataFrame,
-    size: int,
-    seed: int,
-    file: Path,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> pd.DataFrame:
+def train(*arguments: Any) -> pd.DataFrame:
     """Train from nothing: no call goes on where another with the same arguments has ended."""
     with tempfile.TemporaryDirectory() as state:
-        return training.train(experiment, inputs, splits, size, seed, file, Path(state), callbacks)
+        return training.train(*arguments[:6], Path(state), *arguments[6:])
 
 
 def fit(

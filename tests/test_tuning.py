@@ -92,8 +92,11 @@ def find(state: Path, **changes):
 
 
 def files(state: Path, pattern: str) -> dict[str, int]:
-    """Name and time of the last change of the files of the one search in a state."""
-    return {path.name: path.stat().st_mtime_ns for path in state.glob(f"*/{pattern}")}
+    """Name and time of the last change of the files of the one search in a state.
+
+    Not of those with a dot before: they are being written, and may be renamed at any moment.
+    """
+    return {path.name: path.stat().st_mtime_ns for path in state.glob(f"*/[!.]{pattern}")}
 
 
 def records(state: Path) -> dict[str, int]:
