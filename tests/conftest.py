@@ -9,13 +9,14 @@ from hypothesis import settings
 settings.register_profile("here", deadline=None, derandomize=True)
 settings.load_profile("here")
 
-# Files of few tests that take minutes.
-LONG = ("test_reproducible", "test_stages")
+# Files that take minutes, the longest first.
+LONG = ["test_reproducible", "test_stages", "test_resume", "test_training", "test_tuning"]
 
 
 def pytest_collection_modifyitems(items):
     """The long ones first: no process is left with one when the others have nothing to do."""
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    rank = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
 
 
 FILE = (
@@ -66,11 +67,13 @@ def voc(tmp_path, draw_scene, voc_text):
     return folder
 
 
-@pytest.fixture
-def eager():
-    """Without graphs: a toy's few steps take less time than it takes to trace them."""
+def without_graphs():
+    """A toy's few steps take less time than it takes to trace them."""
     import tensorflow as tf  # not for the tests of stages that do without it
 
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+eager = pytest.fixture(without_graphs)

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from conftest import without_graphs
 
 from facemask import training, tuning
 from facemask.config import Experiment, Search, Space, choose, parse
@@ -45,9 +46,12 @@ ALONE = """
 import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
-import test_tuning
+import conftest, test_tuning
+next(conftest.without_graphs())
 test_tuning.find(Path(sys.argv[1]))
 """
+
+all_eager = pytest.fixture(scope="module", autouse=True)(without_graphs)
 
 
 def wanted(space=None, **changes) -> Search:
