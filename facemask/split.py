@@ -98,7 +98,7 @@ def summary(
         "crops_with_mask": int((crops["label"] == 1).sum()),
         "crops_without_mask": int((crops["label"] == 0).sum()),
         "samples": len(splits),
-        **{name: int(sizes.get(name, 0)) for name in ("train", "val", "test")},
+        **{name: int(sizes[name]) for name in ("train", "val", "test")},
         "leaking_test_samples": leaking(splits, photographs.set_index("image")["group"]),
     }
 

@@ -416,6 +416,13 @@ def test_a_missing_key_is_told(key):
             ["experiments.scratch_3", "pools is 4"],
         ),
         (
+            {
+                "experiments__scratch_3__network__filters": [],
+                "experiments__scratch_3__network__pools": 0,
+            },
+            ["experiments.scratch_3: ", "needs convolutions", "network.filters"],
+        ),
+        (
             {"experiments__xception_1__network__filters": [8]},
             ["experiments.xception_1: ", "network.filters"],
         ),

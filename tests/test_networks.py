@@ -315,13 +315,14 @@ def test_another_application_works_by_its_name(tmp_path: Path) -> None:
     np.testing.assert_allclose(answer(again, images), features, rtol=1e-5, atol=1e-5)
 
 
-def test_weights_come_from_the_one_file_of_the_application(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mobilenet_v2.weights.h5", "mobilenet_v2_1.0.weights.h5"])
+def test_weights_come_from_the_one_file_of_the_application(name: str, tmp_path: Path) -> None:
     keras.utils.set_random_seed(7)
     base = keras.applications.MobileNetV2(
         include_top=False, weights=None, pooling="avg", input_shape=(64, 64, 3)
     )
-    file = tmp_path / "mobilenet_v2.weights.h5"
-    base.save_weights(file)
+    base.save_weights(tmp_path / "mobilenet_v2.weights.h5")
+    file = (tmp_path / "mobilenet_v2.weights.h5").rename(tmp_path / name)
     (tmp_path / "xception.weights.h5").write_bytes(b"another application's")
     model, loaded = networks.build_backbone(BACKBONES["mobilenet_v2"], str(tmp_path))
     assert Path(loaded) == file

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facemask import partition
+from facemask.errors import InputError
 
 METRICS = {
     "manhattan": lambda dx, dy: dx + dy,
@@ -53,6 +54,11 @@ def random_case(seed):
 
 
 CASES |= {f"random {seed}": random_case(seed) for seed in range(12)}
+# Distances around the largest that fit 8 and 16 bits beside the number of a face.
+CASES |= {
+    f"{width} px wide": (width, 1, [(0, 0, 0, 0), (width - 1, 0, width - 1, 0)], 1, 0)
+    for width in (*range(31, 37), *range(8192, 8196))
+}
 
 
 def owner_by_hand(width, height, boxes, metric, modulus, remainder):
@@ -198,6 +204,25 @@ def test_crop_table_row_by_row(faces):
 @pytest.mark.parametrize(("min_area", "kept"), [(100, 3), (101, 2), (380, 2), (381, 1), (420, 1)])
 def test_the_area_threshold_is_the_least_area_kept(faces, min_area, kept):
     assert len(partition.crop_table(faces, "manhattan", 1, 0, min_area)) == kept
+
+
+def test_the_area_is_that_of_the_rectangle_wherever_it_lies():
+    # A face in each corner of 40 x 30 px: the rectangles begin at 0 or beyond in both directions.
+    corners = [(2, 2, 4, 4), (30, 2, 32, 4), (2, 20, 4, 22), (30, 20, 32, 22)]
+    faces = pd.DataFrame(corners, columns=partition.BOX)
+    faces = faces.assign(image="a.png", face=range(4), width=40, height=30, label=1)
+    crops = partition.crop_table(faces, "manhattan", 1, 0, 0)
+    rectangles = crops[partition.RECTANGLE].to_numpy()
+    assert (rectangles[:, :2] > 0).all(axis=1).any()
+    areas = [len(pixels(*rectangle)) for rectangle in rectangles]
+    assert len(set(areas)) == 4
+    for least in areas:
+        kept = partition.crop_table(faces, "manhattan", 1, 0, least)
+        assert list(kept["face"]) == [face for face in range(4) if areas[face] >= least]
+    with pytest.raises(
+        InputError, match=f"{max(areas) + 1} px².*largest rectangle has {max(areas)}"
+    ):
+        partition.crop_table(faces, "manhattan", 1, 0, max(areas) + 1)
 
 
 def test_a_face_is_cut_by_all_faces_of_its_own_photograph_only(faces):

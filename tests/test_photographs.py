@@ -161,6 +161,10 @@ def test_same_scene_is_16_bits_apart_and_chains_are_joined():
     assert len(set(group)) == 3
 
 
+def test_no_photographs_show_no_scene():
+    assert photographs.same_scene([]).tolist() == []
+
+
 def test_same_scene_against_repeated_joining():
     rng = np.random.default_rng(5)
     hashes = [hashlib.sha256(bytes([n])).hexdigest() for n in range(12)]

@@ -467,6 +467,14 @@ def test_protocols_stand_side_by_side(arguments):
     )
     assert tables(again) == tables(part)
     assert "both protocols" not in report.render(**arguments)
+    # Nothing to compare: no experiment of both runs, or the same protocol twice.
+    for metrics in (
+        {"another": measure(0.7, 0.18, "grouped", majority=0.861)},
+        {"scratch_7": measure(0.7, 0.18, "report", majority=0.861)},
+    ):
+        assert "both protocols" not in report.render(
+            **arguments, beside=beside | {"metrics": metrics}
+        )
 
 
 def test_pictures_are_linked_once_each_with_a_text(arguments):

@@ -111,22 +111,52 @@ def test_the_grouped_protocol_follows_its_seed():
     assert not first.equals(other)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_flips_do_not_weigh_in_which_crops_are_tested(seed):
+    samples, groups = samples_of(200, 40, 90, seed), groups_of(90, 5)
+    crops = samples[samples["flip"] == 0]
+    both, alone = (
+        split.grouped_protocol(each, groups, 0.2, 0.2, seed) for each in (samples, crops)
+    )
+    assert both.loc[crops.index, "split"].equals(alone["split"])
+
+
+@pytest.mark.parametrize(("share", "tested"), [(0.1, 0.1), (0.5, 0.5), (0.9, 0.5)])
+def test_a_fold_is_about_the_share_and_at_most_a_half(share, tested):
+    samples, groups = samples_of(400, 100, 200), groups_of(200, 5)
+    splits = split.grouped_protocol(samples, groups, share, 0.2, 0)
+    crops = splits[splits["flip"] == 0]
+    assert (crops["split"] == "test").mean() == pytest.approx(tested, abs=0.03)
+
+
+def one_crop_a_photograph(labels):
+    image = [f"{number}.png" for number in range(len(labels))]
+    samples = pd.DataFrame({"image": image, "face": 0, "label": labels, "flip": 0})
+    return samples, pd.Series(range(len(labels)), index=image)
+
+
 @pytest.mark.parametrize(
-    "labels",
+    ("labels", "told"),
     [
-        pytest.param([0, 1, 0, 1], id="fewer groups than folds"),
-        pytest.param([0, 1] * 4, id="fewer of both classes than folds"),
-        pytest.param([1] * 30 + [0], id="one group of a class for three parts"),
-        pytest.param([1] * 30, id="one class only"),
+        pytest.param([0, 1, 0, 1], "4 groups of photographs do not make 5", id="groups"),
+        pytest.param([0, 1] * 4, "too few samples", id="of both classes fewer than folds"),
+        pytest.param([1] * 30 + [0], "split", id="one group of a class for three parts"),
+        pytest.param([1] * 30, "all of one class", id="one class only"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The least populated class")
-def test_too_few_groups_for_both_classes_in_each_part_are_told(labels):
-    image = [f"{number}.png" for number in range(len(labels))]
-    samples = pd.DataFrame({"image": image, "face": 0, "label": labels, "flip": 0})
-    groups = pd.Series(range(len(labels)), index=image)
-    with pytest.raises(InputError, match="split"):
-        split.grouped_protocol(samples, groups, 0.2, 0.2, 0)
+def test_too_few_groups_for_both_classes_in_each_part_are_told(labels, told):
+    with pytest.raises(InputError, match=told):
+        split.grouped_protocol(*one_crop_a_photograph(labels), 0.2, 0.2, 0)
+
+
+def test_as_many_groups_as_folds_are_enough():
+    # Two crops a photograph: one of five photographs is tested, one of the other four validates.
+    image = [f"{number}.png" for number in range(5) for _ in range(2)]
+    samples = pd.DataFrame({"image": image, "face": 0, "label": [0, 1] * 5, "flip": 0})
+    groups = pd.Series(range(5), index=sorted(set(image)))
+    splits = split.grouped_protocol(samples, groups, 0.2, 0.25, 0)
+    assert splits["split"].value_counts().to_dict() == {"train": 6, "test": 2, "val": 2}
 
 
 @pytest.mark.parametrize("seed", range(5))
