@@ -235,6 +235,20 @@ def test_iou_loss_and_its_slope_stay_finite_for_boxes_without_extent(
     assert np.isfinite(tape.gradient(loss, predicted).numpy()).all()
 
 
+def test_negative_sides_count_in_parts_of_the_true_ones() -> None:
+    # GIoU's loss of a box without area, and by hand what each side of it lacks.
+    true, predicted = [0.2, 0.3, 0.6, 0.5], [0.9, 0.4, 0.1, 0.35]
+    hull = (0.9 - 0.1) * (0.5 - 0.3)
+    expected = 1 + (1 - 0.4 * 0.2 / hull) + (0.9 - 0.1) / 0.4 + (0.4 - 0.35) / 0.2
+    loss = made("giou", box_format="rel_xyxy")
+    found = float(loss(np.float32([true]), np.float32([predicted])))
+    assert found == pytest.approx(expected, rel=1e-5)
+    # A side that is as it should be lacks nothing.
+    upright = [*predicted[:1], 0.35, *predicted[2:3], 0.4]
+    found = float(loss(np.float32([true]), np.float32([upright])))
+    assert found == pytest.approx(expected - (0.4 - 0.35) / 0.2, rel=1e-5)
+
+
 @pytest.mark.parametrize("box_format", ["xyxy", "center_xywh"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_boxes_turned_inside_out_find_back(kind: str, box_format: str) -> None:
