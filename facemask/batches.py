@@ -1,6 +1,7 @@
 """Feed samples to Keras a batch at a time, read from the array as they are needed."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -37,12 +38,17 @@ def batches(
         _any_number_of(inputs),
         *({head: _any_number_of(values) for head, values in part.items()} for part in told),
     )
+    return lasting(read, signature, -(-len(rows) // batch_size))
+
+
+def lasting(read: Callable[[], Iterator[Any]], signature: Any, count: int) -> tf.data.Dataset:  # noqa: ANN401
+    """Return a dataset of what a generator yields, `count` batches an epoch, read ahead."""
     options = tf.data.Options()
     # The autotuner has nothing to tune here and can sleep for seconds at the end of an epoch.
     options.autotune.enabled = False
     dataset = tf.data.Dataset.from_generator(read, output_signature=signature)
-    count = tf.data.experimental.assert_cardinality(-(-len(rows) // batch_size))
-    return dataset.apply(count).prefetch(2).with_options(options)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
+    return dataset.prefetch(2).with_options(options)
 
 
 def _any_number_of(array: np.ndarray) -> tf.TensorSpec:

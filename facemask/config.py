@@ -4,7 +4,7 @@ import copy
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -32,6 +32,7 @@ STAND_INS = {
 }
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 ClassName = Literal["with_mask", "without_mask"]
 
 
@@ -98,9 +99,13 @@ class Split(Section):
 
 
 class Pack(Section):
-    """Side lengths, in pixels, of the square inputs that crops are stretched to."""
+    """What crops are kept as: squares they are stretched to, and in their own proportions.
+
+    Sides of the squares, and limit of the longest side of the others, in px.
+    """
 
     sizes: tuple[Annotated[int, Field(ge=8, le=1024)], ...] = Field(min_length=1)
+    limit: int = Field(ge=8, le=4096)
 
 
 class Backbone(Section):
@@ -170,6 +175,12 @@ class LossWeights(Section):
     box: float = Field(ge=0)
 
 
+class LocalizerLossWeights(LossWeights):
+    """Weights of a localizer's three losses in their sum."""
+
+    cells: float = Field(ge=0)
+
+
 class ClassWeights(Section):
     """How much the label of a training sample counts, by its class."""
 
@@ -220,13 +231,9 @@ class Schedule(Section):
         return self
 
 
-class Experiment(Section):
-    """One network and how it is trained."""
+class Training(Section):
+    """How a network is trained."""
 
-    inputs: str = Field(pattern=r"^(crops/\d+|features/\w+|searches/\w+)$")
-    network: Network
-    dropout: Dropout
-    box_format: Literal["rel_center_xywh", "center_xywh", "rel_xyxy", "xyxy"]
     losses: Losses
     loss_weights: LossWeights
     class_weights: ClassWeights
@@ -239,6 +246,24 @@ class Experiment(Section):
     seeds: int = Field(ge=1)
 
     @model_validator(mode="after")
+    def _warm_up_ends(self) -> Self:
+        if self.schedule.warmup >= self.epochs:
+            raise ValueError(
+                f"schedule.warmup is {self.schedule.warmup} of {self.epochs} epochs: none is left "
+                "at the full learning rate; give it fewer"
+            )
+        return self
+
+
+class Experiment(Training):
+    """One network and how it is trained."""
+
+    inputs: str = Field(pattern=r"^(crops/\d+|features/\w+|searches/\w+)$")
+    network: Network
+    dropout: Dropout
+    box_format: Literal["rel_center_xywh", "center_xywh", "rel_xyxy", "xyxy"]
+
+    @model_validator(mode="after")
     def _layers_fit_the_input(self) -> "Experiment":
         on_pixels = self.inputs.startswith("crops/")
         if on_pixels and not self.network.filters:
@@ -247,14 +272,60 @@ class Experiment(Section):
             raise ValueError("a head on features has no convolutions: set network.filters to []")
         return self
 
+
+class Canvas(Section):
+    """The square that a localizer sees: its side in px, and how a crop is laid on it.
+
+    It looks twice: at the whole crop, and closer at where it found the face, which then takes the
+    share `closer` of a side.
+    """
+
+    size: int = Field(ge=32, le=1024, multiple_of=32)
+    fit: Literal["stretch", "letterbox"]
+    closer: float = Field(gt=0, lt=1)
+
+
+class Augment(Section):
+    """How training samples of a localizer are changed anew in every epoch.
+
+    Probabilities: flip, blur, jpeg, cutout (away from the face), cutout_mouth (over a part of it).
+    zoom: least and greatest; shift: greatest, in sides of the canvas. brightness, contrast and
+    saturation: greatest change, 1 being all of it; hue: greatest turn, 1 being a whole one.
+    """
+
+    flip: Probability
+    zoom: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    shift: Probability
+    brightness: Probability
+    contrast: Probability
+    saturation: Probability
+    hue: Probability
+    blur: Probability
+    jpeg: Probability
+    cutout: Probability
+    cutout_mouth: Probability
+
     @model_validator(mode="after")
-    def _warm_up_ends(self) -> "Experiment":
-        if self.schedule.warmup >= self.epochs:
-            raise ValueError(
-                f"schedule.warmup is {self.schedule.warmup} of {self.epochs} epochs: none is left "
-                "at the full learning rate; give it fewer"
-            )
+    def _zoom_is_a_range(self) -> "Augment":
+        if self.zoom[0] > self.zoom[1]:
+            raise ValueError(f"zoom is {list(self.zoom)}: give the least first")
         return self
+
+
+class Localizer(Training):
+    """A network that says where the face is, and how it is trained.
+
+    Of the backbone the layers `taps` are read, from fine to coarse; layers up to `frozen` stay as
+    they are, the others are trained as well. Width: channels of neck and head.
+    """
+
+    backbone: str
+    taps: tuple[str, ...] = Field(min_length=1)
+    frozen: str
+    width: int = Field(ge=1)
+    canvas: Canvas
+    augment: Augment
+    loss_weights: LocalizerLossWeights
 
 
 class Space(Section):
@@ -316,6 +387,7 @@ class Config(Section):
     backbones: dict[Annotated[str, Field(pattern=r"^\w+$")], Backbone]
     searches: dict[Annotated[str, Field(pattern=r"^\w+$")], Search]
     experiments: dict[Annotated[str, Field(pattern=r"^\w+$")], Experiment] = Field(min_length=1)
+    localizers: dict[Annotated[str, Field(pattern=r"^\w+$")], Localizer]
 
     def made_from(self, inputs: str) -> str:
         """Return the crops/SIZE or features/BACKBONE that inputs are, of a search those it saw."""
@@ -323,7 +395,9 @@ class Config(Section):
         return self.searches[name].inputs if kind == "searches" else inputs
 
     def backbone(self, experiment: str) -> str | None:
-        """Return the backbone whose features an experiment reads; None if it reads pixels."""
+        """Return the backbone an experiment or a localizer is built on; None if on pixels."""
+        if experiment in self.localizers:
+            return self.localizers[experiment].backbone
         kind, _, name = self.made_from(self.experiments[experiment].inputs).partition("/")
         return name if kind == "features" else None
 
@@ -364,13 +438,19 @@ class Config(Section):
                 f"experiments.{name}.inputs",
                 "pack, backbones or searches",
             )
-            if name in RESERVED:
-                raise ValueError(f"experiments.{name}: the name is taken; choose another")
+        for name, localizer in self.localizers.items():
+            _known(localizer.backbone, self.backbones, f"localizers.{name}.backbone", "backbones")
+        for kind, names in (("experiments", self.experiments), ("localizers", self.localizers)):
+            for name in names:
+                if name in RESERVED or (kind == "localizers" and name in self.experiments):
+                    raise ValueError(f"{kind}.{name}: the name is taken; choose another")
         for name, dataset in self.datasets.items():
             for subject in dataset.remarks:
-                named = {*self.backbones, *self.experiments}
                 _known(
-                    subject, named, f"a key of datasets.{name}.remarks", "backbones or experiments"
+                    subject,
+                    {*self.backbones, *self.experiments, *self.localizers},
+                    f"a key of datasets.{name}.remarks",
+                    "backbones, experiments or localizers",
                 )
         return self
 
@@ -430,13 +510,17 @@ def _nearest(word: str, words: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
+def _sections(kind: type[Section]) -> list[type[Section]]:
+    return [kind, *(each for below in kind.__subclasses__() for each in _sections(below))]
+
+
 def _explain(problem: Any) -> str:  # noqa: ANN401
     """One line for one pydantic error: the key as -S would write it, the value, the remedy."""
     path = [part for part in problem["loc"] if part != "[key]"]
     key = ".".join(map(str, path))
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        known = {name for section in Section.__subclasses__() for name in section.model_fields}
+        known = {name for section in _sections(Section) for name in section.model_fields}
         return f"  {key}: unknown key; remove it{_nearest(str(path[-1]), known)}"
     if problem["type"] == "missing":
         return f"  {key}: missing; add it"

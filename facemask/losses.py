@@ -93,6 +93,42 @@ class IoULoss(keras.losses.Loss):
         return {**super().get_config(), "kind": self.kind, "box_format": self.box_format}
 
 
+@keras.saving.register_keras_serializable("facemask")
+class HeatLoss(keras.losses.Loss):
+    """Cross-entropy of the heat of a square grid's cells and where the middle of the face is.
+
+    What is wanted of a cell is a normal distribution around the middle, as CenterNet's (Zhou et al.
+    2019), `spread` of the face's sides wide, and half a cell at least; in all 1.
+    """
+
+    def __init__(
+        self,
+        spread: float = 0.1,
+        name: str = "heat_loss",
+        reduction: str = "sum_over_batch_size",
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.spread = spread
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the loss of each sample: boxes (N, 4), rel_xyxy, and logits (N, s · s) to (N,)."""
+        side = math.isqrt(y_pred.shape[1])
+        cells = (ops.arange(side, dtype="float32") + 0.5) / side
+        middle = (y_true[:, :2] + y_true[:, 2:]) / 2
+        spread = ops.maximum(self.spread * (y_true[:, 2:] - y_true[:, :2]), 0.5 / side)
+        across, down = (
+            -0.5 * ops.square((cells - middle[:, axis, None]) / spread[:, axis, None])
+            for axis in (0, 1)
+        )
+        wanted = ops.softmax(ops.reshape(down[:, :, None] + across[:, None, :], (-1, side * side)))
+        return keras.losses.categorical_crossentropy(wanted, y_pred, from_logits=True)
+
+    def get_config(self) -> dict[str, object]:
+        """Return what rebuilds this loss."""
+        return {**super().get_config(), "spread": self.spread}
+
+
 def box_loss(loss: BoxLoss, box_format: str) -> keras.losses.Loss:
     """Return the loss of the box head that an experiment asks for by name."""
     if loss.name == "mse":

@@ -11,19 +11,28 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from facemask.files import new_array, whole
+from facemask.files import new_array, whole, write_csv
 from facemask.partition import RECTANGLE
 from facemask.photographs import read_rgb
 
 
-def pack(samples: pd.DataFrame, images: Path, outputs: Mapping[int, Path], workers: int) -> None:
-    """Write one array an input size, a row a sample, that can be memory-mapped.
+def pack(
+    samples: pd.DataFrame,
+    images: Path,
+    outputs: Mapping[int, Path],
+    own: Path,
+    limit: int,
+    workers: int,
+) -> None:
+    """Write arrays of all samples that can be memory-mapped, each there whole or not at all.
 
     Args:
         samples: the table of `balance.add_flips`.
         images: folder of the photographs.
-        outputs: for each side length s (px) the .npy file to write: uint8 (N, s, s, 3), RGB. Each
-            is there whole or not at all.
+        outputs: for each side length s (px) the .npy file of the samples stretched to squares:
+            uint8 (N, s, s, 3), RGB.
+        own: folder of the samples in their own proportions, which `Crops` reads.
+        limit: their longest side, px; smaller ones stay as they are.
         workers: how many threads decode, each one photograph at a time.
 
     Raises:
@@ -31,30 +40,68 @@ def pack(samples: pd.DataFrame, images: Path, outputs: Mapping[int, Path], worke
     """
     cuts = samples[["sample", *RECTANGLE, "flip"]].to_numpy()
     groups = samples.groupby("image").indices
+    shapes, starts = own_shapes(samples, limit)
     with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
-        files, starts = {}, {}
-        for size, path in outputs.items():
+
+        def array(path: Path, shape: tuple[int, ...]) -> tuple[int, int]:
+            """Where to write: a file, and where in it the pixels begin."""
             part = stack.enter_context(whole(path))
-            starts[size] = new_array(part, np.uint8, (len(samples), size, size, 3)).offset
-            files[size] = stack.enter_context(part.open("r+b"))
+            begin = new_array(part, np.uint8, shape).offset
+            return stack.enter_context(part.open("r+b")).fileno(), begin
+
+        squares = {s: array(path, (len(samples), s, s, 3)) for s, path in outputs.items()}
+        file, begin = array(own / "pixels.npy", (starts[-1],))
 
         def write(image: str, rows: np.ndarray) -> None:
             photograph = read_rgb(images / image)
             for sample, x0, y0, x1, y1, flip in cuts[rows].tolist():
                 crop = photograph[y0:y1, x0:x1]
-                for size, file in files.items():
-                    made = stretch(cv2.flip(crop, 1) if flip else crop, size)
-                    os.pwrite(file.fileno(), made.data, starts[size] + sample * made.nbytes)
+                crop = cv2.flip(crop, 1) if flip else crop
+                for size, (square, start) in squares.items():
+                    made = resize(crop, size, size)
+                    os.pwrite(square, made.data, start + sample * made.nbytes)
+                os.pwrite(file, resize(crop, *shapes[sample]).data, begin + starts[sample])
 
         done = pool.map(write, groups, groups.values())
         list(tqdm(done, "pack", len(groups), unit="image"))
+    write_csv(pd.DataFrame(shapes, columns=["width", "height"]), own / "shapes.csv")
 
 
-def stretch(crop: np.ndarray, size: int) -> np.ndarray:
-    """Resize a crop to a square of `size` px, whatever its proportions, without moiré."""
-    smaller = max(crop.shape[:2]) > size
+def own_shapes(samples: pd.DataFrame, limit: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """Return width and height of each sample in its own proportions, and where its bytes begin.
+
+    Samples are numbered as the rows are; after their beginnings stands the end of the last.
+    """
+    sides = samples[["x1", "y1"]].to_numpy() - samples[["x0", "y0"]].to_numpy()
+    scale = np.minimum(1, limit / sides.max(axis=1, keepdims=True))
+    shapes = np.maximum(1, np.rint(sides * scale)).astype(int)
+    return [tuple(shape) for shape in shapes.tolist()], _starts(shapes)
+
+
+def _starts(shapes: np.ndarray) -> list[int]:
+    return [0, *np.cumsum(3 * shapes.prod(axis=1)).tolist()]
+
+
+class Crops:
+    """Samples in their own proportions, memory-mapped: crops[number] is uint8 (h, w, 3), RGB."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+        self.shapes = pd.read_csv(folder / "shapes.csv").to_numpy()
+        self.starts = _starts(self.shapes)
+
+    def __getitem__(self, sample: int) -> np.ndarray:
+        """Return a sample by its number."""
+        width, height = self.shapes[sample]
+        flat = self.pixels[self.starts[sample] : self.starts[sample + 1]]
+        return flat.reshape(height, width, 3)
+
+
+def resize(crop: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize a crop, whatever its proportions, without moiré."""
+    smaller = crop.shape[0] > height or crop.shape[1] > width
     interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return cv2.resize(crop, (size, size), interpolation=interpolation)
+    return cv2.resize(crop, (width, height), interpolation=interpolation)
 
 
 def in_batches(array: np.ndarray, title: str, batch: int = 32) -> Iterator[np.ndarray]:

@@ -42,12 +42,16 @@ def predict(
         for start in tqdm(range(0, len(rows), BATCH), desc="predict", unit="batch")
     ]
     label, box = (np.concatenate([answer[head] for answer in answers]) for head in ("label", "box"))
-    # The last neuron is "with mask", whether there are two or one.
-    probability = label[:, -1]
-    true = boxes.true_boxes(samples)
     predicted = keras.ops.convert_to_numpy(
         boxes.convert(box, experiment.box_format, "rel_xyxy", size)
     )
+    # The last neuron is "with mask", whether there are two or one.
+    return table_of(samples, label[:, -1], predicted)
+
+
+def table_of(samples: pd.DataFrame, probability: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+    """Return the table of `predict` of probabilities (N,) and boxes (N, 4) in rel_xyxy."""
+    true = boxes.true_boxes(samples)
     table = samples[["sample", "image", "face", "flip", "split"]].reset_index(drop=True)
     table["actual"] = NAMES[samples["label"].to_numpy()]
     table["predicted"] = NAMES[(probability > 0.5).astype(int)]

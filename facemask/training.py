@@ -8,7 +8,7 @@ import sys
 import time
 import zipfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pandas as pd
 
 from facemask import boxes, resume
 from facemask.batches import batches
-from facemask.config import ClassWeights, Experiment, Optimizer
+from facemask.config import ClassWeights, Experiment, LabelLoss, Optimizer, Training
 from facemask.errors import InputError
 from facemask.files import whole
 from facemask.losses import box_loss, label_loss
@@ -65,21 +65,53 @@ def train(
     settings = experiment.model_copy(update={"seeds": 1})
     folder = resume.own_folder(state, resume.digest(inputs, splits, [settings], [size, seed]))
 
+    def make(steps: int) -> keras.Model:
+        keras.utils.set_random_seed(seed)
+        return compiled(experiment, inputs.shape[1:], steps)
+
+    def sets(log: EpochLog) -> tuple[Any, Any]:
+        return datasets(experiment, inputs, splits, size, seed, log)
+
+    return fit(experiment, make, sets, checkpoint, folder, callbacks)
+
+
+def fit(
+    settings: Training,
+    make: Callable[[int], keras.Model],
+    sets: Callable[["EpochLog"], tuple[Any, Any]],
+    checkpoint: Path,
+    folder: Path,
+    callbacks: Sequence[keras.callbacks.Callback],
+    steps: int = STEPS_PER_CALL,
+) -> pd.DataFrame:
+    """Fit a network epoch by epoch, from where a call before it was stopped.
+
+    Args:
+        settings: epochs, schedule, early stopping.
+        make: returns the compiled network, for how many steps Python sees to at once.
+        sets: returns training and validation batches; the log it is given says which epoch it is.
+        checkpoint, callbacks: as for `train`.
+        folder: of the state to go on from.
+        steps: how many Python sees to at once, each of which makes the graph larger.
+
+    Returns:
+        As `train`.
+    """
+
     def run(steps: int) -> resume.Progress:
         keras.backend.clear_session()
-        keras.utils.set_random_seed(seed)
-        model = compiled(experiment, inputs.shape[1:], steps)
+        model = make(steps)
         log = EpochLog()
         # The first sets the rate of an epoch as it begins; the others go by what they have seen.
-        rate, *watching = [*schedule_callbacks(experiment), *callbacks]
+        rate, *watching = [*schedule_callbacks(settings), *callbacks]
         progress = resume.Progress(folder, watching)
-        train_set, val_set = datasets(experiment, inputs, splits, size, seed, log)
+        train_set, val_set = sets(log)
         model.fit(
             train_set,
             validation_data=val_set,
             initial_epoch=len(progress.logs),
             # A training that was over already has no epoch left, and only tells of the past ones.
-            epochs=len(progress.logs) if progress.stopped else experiment.epochs,
+            epochs=len(progress.logs) if progress.stopped else settings.epochs,
             callbacks=[log, rate, Finite(steps), *watching, progress],
             shuffle=False,  # the batches are shuffled already
             # One line an epoch in a log file, a moving bar on a terminal.
@@ -88,7 +120,7 @@ def train(
         return progress
 
     try:
-        progress = run(STEPS_PER_CALL)
+        progress = run(steps)
     except NotFiniteError:
         # The epoch once more, with a look at every batch: it stops at the very one.
         run(1)
@@ -214,8 +246,14 @@ def sample_weights(samples: pd.DataFrame, weights: ClassWeights) -> dict[str, np
     """Return how much each sample counts for each head, float32 (N,); None if all count alike."""
     if weights.with_mask == weights.without_mask == 1:
         return None
+    label = label_weights(samples, weights)
+    return {"label": label, "box": np.ones_like(label)}
+
+
+def label_weights(samples: pd.DataFrame, weights: ClassWeights) -> np.ndarray:
+    """Return how much the label of each sample counts, float32 (N,)."""
     label = np.where(samples["label"] == 1, weights.with_mask, weights.without_mask)
-    return {"label": label.astype(np.float32), "box": np.ones(len(samples), np.float32)}
+    return label.astype(np.float32)
 
 
 def targets(samples: pd.DataFrame, experiment: Experiment, size: int) -> dict[str, Any]:
@@ -228,30 +266,34 @@ def targets(samples: pd.DataFrame, experiment: Experiment, size: int) -> dict[st
     Returns:
         label: float32 (N, 1), or one-hot (N, 2) for categorical cross-entropy; box: float32 (N, 4).
     """
-    label = samples["label"].to_numpy()
-    if experiment.losses.label.name == "categorical_crossentropy":
-        label = keras.utils.to_categorical(label, 2)
-    else:
-        label = label[:, None].astype(np.float32)
+    label = label_targets(samples, experiment.losses.label)
     box = boxes.convert(boxes.true_boxes(samples), "rel_xyxy", experiment.box_format, size)
     return {"label": label, "box": keras.ops.convert_to_numpy(box)}
 
 
-def learning_rate(experiment: Experiment, epoch: int) -> float:
+def label_targets(samples: pd.DataFrame, loss: LabelLoss) -> np.ndarray:
+    """Return labels as float32 (N, 1), or one-hot (N, 2) for categorical cross-entropy."""
+    label = samples["label"].to_numpy()
+    if loss.name == "categorical_crossentropy":
+        return keras.utils.to_categorical(label, 2).astype(np.float32)
+    return label[:, None].astype(np.float32)
+
+
+def learning_rate(settings: Training, epoch: int) -> float:
     """Return the learning rate of an epoch, counted from 0, that no plateau has lowered.
 
     The first `warmup` epochs climb in even steps to the optimizer's rate. From there, cosine falls
     along half a period so that the epoch after the last would have `factor` times that rate
     (Loshchilov & Hutter 2017), and exponential multiplies it by `factor` each epoch.
     """
-    schedule, rate = experiment.schedule, experiment.optimizer.learning_rate
+    schedule, rate = settings.schedule, settings.optimizer.learning_rate
     past = epoch - schedule.warmup
     if past < 0:
         return rate * (epoch + 1) / (schedule.warmup + 1)
     if schedule.name == "exponential":
         return rate * schedule.factor**past
     if schedule.name == "cosine":
-        fallen = (1 - math.cos(math.pi * past / (experiment.epochs - schedule.warmup))) / 2
+        fallen = (1 - math.cos(math.pi * past / (settings.epochs - schedule.warmup))) / 2
         return rate * (1 - (1 - schedule.factor) * fallen)
     return rate
 
@@ -317,13 +359,13 @@ class Finite(keras.callbacks.Callback):
         )
 
 
-def schedule_callbacks(experiment: Experiment) -> list[keras.callbacks.Callback]:
+def schedule_callbacks(settings: Training) -> list[keras.callbacks.Callback]:
     """Return what sets the learning rate of each epoch and stops a training early."""
-    schedule = experiment.schedule
+    schedule = settings.schedule
     on_plateau = schedule.name == "plateau"
 
     def rate(epoch: int, now: float) -> float:
-        return now if on_plateau and epoch > schedule.warmup else learning_rate(experiment, epoch)
+        return now if on_plateau and epoch > schedule.warmup else learning_rate(settings, epoch)
 
     chosen = [keras.callbacks.LearningRateScheduler(rate)]
     if on_plateau:
@@ -332,6 +374,6 @@ def schedule_callbacks(experiment: Experiment) -> list[keras.callbacks.Callback]
                 monitor="val_loss", patience=schedule.patience, factor=schedule.factor
             )
         )
-    if experiment.early_stopping:
-        chosen.append(keras.callbacks.EarlyStopping("val_loss", patience=experiment.early_stopping))
+    if settings.early_stopping:
+        chosen.append(keras.callbacks.EarlyStopping("val_loss", patience=settings.early_stopping))
     return chosen

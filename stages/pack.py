@@ -1,4 +1,4 @@
-"""Cut, stretch and flip the pixels of all samples: one array an input size."""
+"""Cut and flip the pixels of all samples: stretched to each input size, and as they are."""
 
 import pandas as pd
 
@@ -7,10 +7,12 @@ from stages.common import Run, run_stage
 
 
 def pack(run: Run) -> None:
-    """Write crops/<size>/inputs.npy."""
-    outputs = {size: run.data / f"crops/{size}/inputs.npy" for size in run.params.pack.sizes}
+    """Write crops/<size>/inputs.npy and crops/own."""
+    folder, sizes = run.data / "crops", run.params.pack.sizes
+    outputs = {size: folder / str(size) / "inputs.npy" for size in sizes}
     samples = pd.read_csv(run.data / "samples.csv")
-    pixels.pack(samples, run.raw / "images", outputs, run.workers)
+    limit = run.params.pack.limit
+    pixels.pack(samples, run.raw / "images", outputs, folder / "own", limit, run.workers)
 
 
 if __name__ == "__main__":

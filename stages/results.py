@@ -40,8 +40,9 @@ def gather(run: Run) -> dict[str, Any]:
 
 
 def read_metrics(run: Run, folder: Path) -> dict[str, Any]:
-    """Return what a folder holds of the experiments of params.yaml."""
-    paths = {name: folder / f"{name}.json" for name in run.params.experiments}
+    """Return what a folder holds of the experiments and localizers of params.yaml."""
+    names = [*run.params.experiments, *run.params.localizers]
+    paths = {name: folder / f"{name}.json" for name in names}
     return {name: read_json(path) for name, path in paths.items() if path.exists()}
 
 

@@ -230,6 +230,17 @@ WRONG = [
     ("workers", "all", ["integer"]),
     ("pack__sizes", [], ["at least 1"]),
     ("pack__sizes", 128, ["tuple"]),
+    ("pack__limit", 4, ["8"]),
+    ("localizers__localizer__taps", [], ["at least 1"]),
+    ("localizers__localizer__frozen", None, ["string"]),
+    ("localizers__localizer__width", 0, ["1"]),
+    ("localizers__localizer__canvas__size", 200, ["multiple of 32"]),
+    ("localizers__localizer__canvas__fit", "crop", ["stretch", "letterbox"]),
+    ("localizers__localizer__canvas__closer", 1, ["less than 1"]),
+    ("localizers__localizer__augment__flip", 1.5, ["less than or equal to 1"]),
+    ("localizers__localizer__augment__zoom", [0, 1], ["greater than 0"]),
+    ("localizers__localizer__augment__blur", "often", ["number"]),
+    ("localizers__localizer__loss_weights__cells", -1, ["0"]),
     ("dataset", "kagle", ["'kaggle'", "sample"]),
     ("datasets__sample__classes__with_mask", "masked", ["with_mask", "without_mask"]),
     ("datasets__sample__classes", {}, ["at least 1"]),
@@ -425,6 +436,22 @@ def test_a_missing_key_is_told(key):
         (
             {"experiments__xception_1__network__filters": [8]},
             ["experiments.xception_1: ", "network.filters"],
+        ),
+        (
+            {"localizers__localizer__augment__zoom": [2, 1]},
+            ["localizers.localizer.augment: ", "zoom is [2.0, 1.0]"],
+        ),
+        (
+            {"localizers__localizer__backbone": "mobilenet"},
+            ["localizers.localizer.backbone is 'mobilenet'", "did you mean 'mobilenet_v2'?"],
+        ),
+        (
+            {"localizers__localizer__schedule__warmup": 30},
+            ["localizers.localizer: ", "schedule.warmup is 30 of 30 epochs"],
+        ),
+        (
+            {"localizers__scratch_1": OWN["localizers"]["localizer"]},
+            ["localizers.scratch_1: the name is taken"],
         ),
         ({"pack__sizes": [128]}, ["backbones.mobilenet_v2.input_size is 224", "pack.sizes [128]"]),
         (

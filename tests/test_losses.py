@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from facemask.boxes import iou
 from facemask.config import BoxLoss, LabelLoss
-from facemask.losses import IoULoss, SmoothL1, box_loss, label_loss
+from facemask.losses import HeatLoss, IoULoss, SmoothL1, box_loss, label_loss
 
 THRESHOLDS = [0.1, 0.5, 1.0, 2.0]
 
@@ -309,3 +309,42 @@ def test_label_loss_is_its_formula(name: str, smoothing: float, gamma: float) ->
         expected = ((1 - (t * p64 + (1 - t) * (1 - p64))) ** gamma * cross).mean()
     loss = label_loss(LabelLoss(name=name, smoothing=smoothing, focal_gamma=gamma))
     assert float(loss(true, p)) == pytest.approx(expected, rel=1e-4)
+
+
+def heat_by_hand(box: np.ndarray, side: int, spread: float) -> np.ndarray:
+    """What is wanted of the cells, one after another."""
+    x0, y0, x1, y1 = box
+    wide, high = (max(spread * (end - start), 0.5 / side) for start, end in ((x0, x1), (y0, y1)))
+    heat = np.empty((side, side))
+    for row in range(side):
+        for column in range(side):
+            across = ((column + 0.5) / side - (x0 + x1) / 2) / wide
+            down = ((row + 0.5) / side - (y0 + y1) / 2) / high
+            heat[row, column] = math.exp(-(across**2 + down**2) / 2)
+    return heat / heat.sum()
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.5])
+def test_heat_loss_is_its_formula(spread: float) -> None:
+    rng = np.random.default_rng(0)
+    boxes = np.float32([[0.1, 0.2, 0.3, 0.9], [0.5, 0.5, 0.52, 0.52], [0, 0, 1, 1]])
+    logits = rng.normal(size=(3, 36)).astype(np.float32)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = [
+        -(heat_by_hand(box, 6, spread).ravel() * np.log(share)).sum()
+        for box, share in zip(boxes.astype(float), shares, strict=True)
+    ]
+    loss = HeatLoss(spread, reduction="none")
+    np.testing.assert_allclose(loss(boxes, logits), expected, rtol=1e-5)
+    rebuilt = HeatLoss.from_config(HeatLoss(spread).get_config())
+    assert float(rebuilt(boxes, logits)) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_heat_loss_is_least_where_the_heat_is_as_wanted() -> None:
+    box = np.float32([[0.2, 0.1, 0.6, 0.5]])
+    best = np.log(heat_by_hand(box[0], 8, 0.1)).reshape(1, 64).astype(np.float32)
+    least = float(HeatLoss()(box, best))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        other = best + rng.normal(0, 0.3, best.shape).astype(np.float32)
+        assert float(HeatLoss()(box, other)) > least

@@ -11,6 +11,7 @@ from facemask import pixels
 from facemask.errors import InputError
 
 SIZES = (16, 40)
+LIMIT = 48
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def samples():
 
 def packed(samples, folder, out, workers=2):
     outputs = {size: out / f"{size}.npy" for size in SIZES}
-    pixels.pack(samples, folder, outputs, workers)
+    pixels.pack(samples, folder, outputs, out / "own", LIMIT, workers)
     return {size: np.load(path) for size, path in outputs.items()}
 
 
@@ -80,22 +81,44 @@ def test_any_number_of_workers_packs_the_same(photographs, samples, tmp_path, wo
         np.testing.assert_array_equal(found[size], expected[size])
 
 
-def test_stretch_against_means_of_blocks():
+def test_crops_in_their_own_proportions_are_as_large_as_they_were_up_to_a_limit(
+    photographs, samples, tmp_path
+):
+    folder, scenes = photographs
+    packed(samples, folder, tmp_path)
+    crops = pixels.Crops(tmp_path / "own")
+    for row in samples.itertuples():
+        crop = scenes[row.image][row.y0 : row.y1, row.x0 : row.x1]
+        if row.flip:
+            crop = np.ascontiguousarray(np.flip(crop, axis=1))
+        if max(crop.shape) > LIMIT:
+            height, width = (round(side * LIMIT / max(crop.shape)) for side in crop.shape[:2])
+            crop = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
+            assert max(width, height) == LIMIT
+        np.testing.assert_array_equal(crops[row.sample], crop)
+
+
+def test_a_crop_as_thin_as_can_be_keeps_a_pixel():
+    samples = pd.DataFrame({"x0": [0], "y0": [5], "x1": [1000], "y1": [6]})
+    assert pixels.own_shapes(samples, 100) == ([(100, 1)], [0, 300])
+
+
+def test_resize_against_means_of_blocks():
     # Half the size in both directions: the mean of 2 x 2 blocks, of each channel by itself.
     crop = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     means = crop.reshape(16, 2, 16, 2, 3).mean(axis=(1, 3))
-    assert np.abs(pixels.stretch(crop, 16) - means).max() <= 0.5
+    assert np.abs(pixels.resize(crop, 16, 16) - means).max() <= 0.5
     # Proportions are not kept: 48 x 16 px becomes square.
     wide = np.random.default_rng(1).integers(0, 256, (16, 48, 3), np.uint8)
     means = wide.reshape(16, 16, 3, 3).mean(axis=2)
-    assert np.abs(pixels.stretch(wide, 16) - means).max() <= 0.5
-    np.testing.assert_array_equal(pixels.stretch(crop, 32), crop)
+    assert np.abs(pixels.resize(wide, 16, 16) - means).max() <= 0.5
+    np.testing.assert_array_equal(pixels.resize(crop, 32, 32), crop)
 
 
 def test_stretching_to_a_larger_square_stays_between_the_crop_s_values():
     crop = np.zeros((4, 4, 3), np.uint8)
     crop[:, 2:] = 100, 150, 200
-    large = pixels.stretch(crop, 40)
+    large = pixels.resize(crop, 40, 40)
     assert large[20, 0].tolist() == [0, 0, 0]
     assert large[20, 39].tolist() == [100, 150, 200]
     assert (np.diff(large[20].astype(int), axis=0) >= 0).all()

@@ -1,5 +1,8 @@
 """The trained part of every experiment: convolutions or features, dense layers, two heads."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import keras
 from keras import layers
 
@@ -19,10 +22,17 @@ def build(experiment: Experiment, input_shape: tuple[int, ...]) -> keras.Model:
         An untrained model with the outputs label (N, 1) sigmoid or (N, 2) softmax, and box (N, 4)
         in the experiment's box format, both float32 whatever the precision of the layers before.
     """
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(POLICIES[experiment.precision])
-    try:
+    with in_precision(experiment.precision):
         return _network(experiment, input_shape)
+
+
+@contextmanager
+def in_precision(precision: str) -> Iterator[None]:
+    """Make layers in a precision of params.yaml."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(POLICIES[precision])
+    try:
+        yield
     finally:
         keras.config.set_dtype_policy(policy)
 

@@ -3,7 +3,9 @@
 import hashlib
 import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,7 +32,33 @@ def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
     Raises:
         InputError: no such application, or its weights are missing or do not fit.
     """
-    name = backbone.application
+    network, preprocess, loaded = build_application(
+        backbone.application, backbone.input_size, weights
+    )
+    inputs = keras.Input(network.input_shape[1:], name="inputs")
+    # The identity gives preprocessing a tensor of its own: some of it works in place.
+    features = network(preprocess(layers.Identity()(inputs)))
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D(name="features")(features))
+    model.trainable = False
+    return model, loaded
+
+
+def build_application(
+    name: str, size: int, weights: str
+) -> tuple[keras.Model, Callable[[Any], Any], str]:
+    """Build a network of keras.applications without its top.
+
+    Args:
+        name: a class of keras.applications.
+        size: side of its input, px.
+        weights: as for `build_backbone`.
+
+    Returns:
+        The network, its preprocessing of raw values 0-255, and what was loaded.
+
+    Raises:
+        InputError: as `build_backbone`.
+    """
     application = getattr(keras.applications, name, None)
     if not inspect.isfunction(application):
         raise InputError(
@@ -39,7 +67,6 @@ def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
         )
     # An application's module also holds its preprocessing.
     module = sys.modules[application.__module__]
-    shape = (backbone.input_size, backbone.input_size, 3)
     loaded = weights
     if weights not in ("imagenet", "random"):
         loaded = str(
@@ -48,7 +75,9 @@ def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
     keras.utils.set_random_seed(RANDOM_SEED)
     try:
         network = application(
-            include_top=False, weights=None if weights == "random" else loaded, input_shape=shape
+            include_top=False,
+            weights=None if weights == "random" else loaded,
+            input_shape=(size, size, 3),
         )
     except Exception as error:
         raise InputError(
@@ -56,14 +85,9 @@ def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
             "Put a whole file there, or set datasets.<name>.weights to imagenet, random or a "
             "folder of files"
         ) from error
-    inputs = keras.Input(shape, name="inputs")
-    # The identity gives preprocessing a tensor of its own: some of it works in place.
-    features = network(module.preprocess_input(layers.Identity()(inputs)))
-    model = keras.Model(inputs, layers.GlobalAveragePooling2D(name="features")(features))
     if weights == "random":
-        _settle_normalisation(model, network)
-    model.trainable = False
-    return model, loaded
+        _settle_normalisation(network, module.preprocess_input)
+    return network, module.preprocess_input, loaded
 
 
 def assemble(backbone: keras.Model, head: keras.Model) -> keras.Model:
@@ -95,17 +119,17 @@ def _weights_file(folder: Path, application: str, module: str) -> Path:
     return found[0]
 
 
-def _settle_normalisation(model: keras.Model, network: keras.Model) -> None:
+def _settle_normalisation(network: keras.Model, preprocess: Callable[[Any], Any]) -> None:
     """Measure the batch-normalisation statistics of a randomly initialised network on noise.
 
     Without it the signal of a deep random network fades to a constant before the last layer.
     """
     cells = np.random.default_rng(RANDOM_SEED).integers(0, 256, (16, 16, 16, 3), dtype=np.uint8)
-    noise = keras.ops.image.resize(cells.astype("float32"), model.input_shape[1:3])
+    noise = keras.ops.image.resize(cells.astype("float32"), network.input_shape[1:3])
     norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
     momenta = [layer.momentum for layer in norms]
     for layer in norms:
         layer.momentum = 0.0
-    model(noise, training=True)
+    network(preprocess(noise), training=True)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum

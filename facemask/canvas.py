@@ -1,0 +1,74 @@
+"""Crops on square canvases: where each point of a crop lies there, and back.
+
+A transform is a matrix (3, 3) from one plane of pixels to another, of points (x, y, 1). They are
+continuous: pixel k covers [k, k + 1), as half-open boxes do.
+"""
+
+import cv2
+import numpy as np
+
+# What lies around a crop: grey, which the backbones' preprocessing makes 0.
+PADDING = (127, 127, 127)
+LEAST = 4  # px: what is looked at closer counts as so large at least
+
+
+def fitting(width: int, height: int, size: int, fit: str) -> np.ndarray:
+    """Return the transform of a crop to a canvas of `size` px.
+
+    Args:
+        width, height: of the crop, px.
+        size: side of the canvas, px.
+        fit: `stretch` covers the canvas; `letterbox` keeps the crop's proportions, in the middle.
+    """
+    if fit == "stretch":
+        return scaling(size / width, size / height)
+    scale = size / max(width, height)
+    return moving((size - scale * width) / 2, (size - scale * height) / 2) @ scaling(scale, scale)
+
+
+def closer(box: np.ndarray, size: int, share: float) -> np.ndarray:
+    """Return the transform that puts a box in the middle, its longer side `share` of the canvas."""
+    x0, y0, x1, y1 = box
+    scale = share * size / max(x1 - x0, y1 - y0, LEAST)
+    centred = moving(-(x0 + x1) / 2, -(y0 + y1) / 2)
+    return moving(size / 2, size / 2) @ scaling(scale, scale) @ centred
+
+
+def scaling(across: float, down: float) -> np.ndarray:
+    """Return the transform that multiplies x and y."""
+    return np.diag([across, down, 1.0])
+
+
+def moving(right: float, down: float) -> np.ndarray:
+    """Return the transform that adds to x and y."""
+    return np.array([[1.0, 0.0, right], [0.0, 1.0, down], [0.0, 0.0, 1.0]])
+
+
+def mirror(width: float) -> np.ndarray:
+    """Return the transform that changes left and right of a plane so wide."""
+    return moving(width, 0) @ scaling(-1, 1)
+
+
+def draw(crop: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
+    """Draw a crop, uint8 (h, w, 3), on a canvas: uint8 (size, size, 3), PADDING around it."""
+    # OpenCV counts from the centres of pixels.
+    centres = moving(-0.5, -0.5) @ transform @ moving(0.5, 0.5)
+    return cv2.warpAffine(
+        crop,
+        centres[:2],
+        (size, size),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=PADDING,
+    )
+
+
+def transformed(boxes: np.ndarray, transform: np.ndarray) -> np.ndarray:
+    """Return corners (N, 4) under a transform (3, 3), or each under its own (N, 3, 3).
+
+    Transforms scale, move and mirror: a box stays a box, and low corners come first again.
+    """
+    points = np.stack([boxes[:, :2], boxes[:, 2:]], axis=1)
+    one = np.einsum("...ij,...kj->...ki", transform[..., :2, :2], points)
+    both = one + transform[..., None, :2, 2]
+    return np.concatenate([both.min(axis=1), both.max(axis=1)], axis=1)

@@ -1,0 +1,230 @@
+"""Train a localizer on crops that look different in every epoch, and let it answer on crops."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from tqdm import tqdm
+
+from facemask import augmentation, boxes, canvas, prediction, resume, training
+from facemask.batches import lasting
+from facemask.config import Localizer
+from facemask.losses import HeatLoss, box_loss, label_loss
+from facemask.networks import build_application, build_localizer
+from facemask.pixels import Crops
+
+BOX_FORMAT = "rel_xyxy"
+DRAWING = 2  # threads that draw canvases while the others compute
+
+
+def train(
+    settings: Localizer,
+    application: str,
+    weights: str,
+    crops: Crops,
+    splits: pd.DataFrame,
+    seed: int,
+    checkpoint: Path,
+    state: Path,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> pd.DataFrame:
+    """Train a localizer and save its best epoch; called again, it goes on as `training.train`.
+
+    Args:
+        settings: taps, canvas, augmentation, losses, optimizer, schedule, epochs.
+        application: the backbone's class of keras.applications.
+        weights: of the backbone: imagenet, random or a folder.
+        crops: in their own proportions.
+        splits: the table of `split`.
+        seed: of first weights, batch order and augmentation.
+        checkpoint: the .keras file to write.
+        state: folder for what a next call with the same arguments and code goes on from.
+        callbacks: called after every epoch beside the schedule's own.
+
+    Returns:
+        As `training.train`, and cells_loss and val_cells_loss.
+
+    Raises:
+        InputError: the weights are missing, layers do not fit, or a loss was not finite.
+    """
+    once = settings.model_copy(update={"seeds": 1})
+    others = [application, weights, seed]
+    folder = resume.own_folder(state, resume.digest(crops.pixels, splits, [once], others))
+
+    def make(steps: int) -> keras.Model:
+        network, preprocess, _ = build_application(application, settings.canvas.size, weights)
+        keras.utils.set_random_seed(seed)
+        model = build_localizer(settings, network, preprocess)
+        compile_as(settings, model, steps)
+        return model
+
+    def sets(log: training.EpochLog) -> tuple[Any, Any]:
+        train_rows, val_rows = (splits[splits["split"] == part] for part in ("train", "val"))
+        return (
+            batches(settings, crops, train_rows, seed, lambda: log.epoch),
+            batches(settings, crops, val_rows, seed, None),
+        )
+
+    return training.fit(settings, make, sets, checkpoint, folder, callbacks, steps=1)
+
+
+def compile_as(settings: Localizer, model: keras.Model, steps: int) -> None:
+    """Give a localizer its losses and optimizer."""
+    model.compile(
+        optimizer=training.make_optimizer(settings.optimizer),
+        loss={
+            "label": label_loss(settings.losses.label),
+            "box": box_loss(settings.losses.box, BOX_FORMAT),
+            "cells": HeatLoss(),
+        },
+        loss_weights=settings.loss_weights.model_dump(),
+        metrics={"label": "accuracy", "box": boxes.MeanIoU(BOX_FORMAT)},
+        steps_per_execution=steps,
+    )
+
+
+def batches(
+    settings: Localizer,
+    crops: Crops,
+    samples: pd.DataFrame,
+    seed: int,
+    epoch: Callable[[], int] | None,
+) -> tf.data.Dataset:
+    """Return a dataset of (images, answers, weights), the last batch smaller.
+
+    Args:
+        settings: canvas, augmentation, label loss, class weights, batch size.
+        crops: in their own proportions.
+        samples: rows of the table of `split`.
+        seed: of order and augmentation; so are the epoch and, of the latter, the sample's number.
+        epoch: says which epoch it is, in which each sample is looked at once, from afar or closer;
+            None: from afar, then closer, in order and as they are.
+    """
+    numbers, true = samples["sample"].to_numpy(), boxes.true_boxes(samples)
+    label = training.label_targets(samples, settings.losses.label)
+    weight = training.label_weights(samples, settings.class_weights)
+    looks = len(samples) if epoch else 2 * len(samples)
+
+    def draw(look: int) -> tuple[np.ndarray, np.ndarray]:
+        close, row = divmod(look, len(samples))
+        rng = np.random.default_rng([seed, epoch(), numbers[row]]) if epoch else None
+        close = rng.integers(2) if rng else close
+        return view(settings, crops[numbers[row]], true[row], bool(close), rng)
+
+    def read() -> Iterator[tuple[Any, ...]]:
+        turn = np.arange(looks)
+        if epoch:
+            turn = np.random.default_rng([seed, epoch()]).permutation(turn)
+        with ThreadPoolExecutor(DRAWING) as pool:
+            for start in range(0, looks, settings.batch_size):
+                chosen = turn[start : start + settings.batch_size]
+                images, box = map(np.stack, zip(*pool.map(draw, chosen), strict=True))
+                rows, alike = chosen % len(samples), np.ones(len(chosen), np.float32)
+                yield (
+                    images,
+                    {"label": label[rows], "box": box, "cells": box},
+                    {"label": weight[rows], "box": alike, "cells": alike},
+                )
+
+    size = settings.canvas.size
+    four, one = tf.TensorSpec((None, 4), tf.float32), tf.TensorSpec((None,), tf.float32)
+    signature = (
+        tf.TensorSpec((None, size, size, 3), tf.uint8),
+        {"label": tf.TensorSpec((None, label.shape[1]), tf.float32), "box": four, "cells": four},
+        {"label": one, "box": one, "cells": one},
+    )
+    return lasting(read, signature, -(-looks // settings.batch_size))
+
+
+def view(
+    settings: Localizer,
+    crop: np.ndarray,
+    box: np.ndarray,
+    close: bool,
+    rng: np.random.Generator | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a crop on the canvas, from afar or closer, and changed by chance if there is one.
+
+    Args:
+        settings: canvas and augmentation.
+        crop: uint8 (h, w, 3).
+        box: of the face, (4,) in rel_xyxy of the crop.
+        close: whether the face is looked at closer.
+        rng: of this sample.
+
+    Returns:
+        The canvas, uint8 (s, s, 3), and the box in rel_xyxy of it, float32 (4,).
+    """
+    height, width = crop.shape[:2]
+    size, fit = settings.canvas.size, settings.canvas.fit
+    face = box * [width, height, width, height]
+    if close:
+        transform = canvas.closer(face, size, settings.canvas.closer)
+    else:
+        transform = canvas.fitting(width, height, size, fit)
+    if rng is not None:
+        here = canvas.transformed(face[None], transform)[0]
+        transform = augmentation.place(settings.augment, here, size, rng) @ transform
+    image = canvas.draw(crop, transform, size)
+    here = canvas.transformed(face[None], transform)[0]
+    if rng is not None:
+        image = augmentation.recolour(image, settings.augment, rng)
+        image = augmentation.cut_out(image, here, settings.augment, rng)
+    return image, (here / size).astype(np.float32)
+
+
+def predict(
+    model: keras.Model, settings: Localizer, crops: Crops, samples: pd.DataFrame
+) -> pd.DataFrame:
+    """Let a localizer answer on samples.
+
+    Returns:
+        The table of `prediction.predict`. Corners do not leave the crop.
+    """
+    numbers, answers = samples["sample"].to_numpy(), []
+    for start in tqdm(range(0, len(samples), prediction.BATCH), desc="predict", unit="batch"):
+        batch = [crops[number] for number in numbers[start : start + prediction.BATCH]]
+        answers.append(answer(model, batch, settings))
+    label, box = map(np.concatenate, zip(*answers, strict=True))
+    return prediction.table_of(samples, label[:, -1], box.astype(np.float32))
+
+
+def answer(
+    model: keras.Model, crops: Sequence[np.ndarray], settings: Localizer
+) -> tuple[np.ndarray, np.ndarray]:
+    """Look at crops from afar, and then closer at where the face is.
+
+    Args:
+        model: a trained localizer.
+        crops: each uint8 (h, w, 3), RGB.
+        settings: of the localizer.
+
+    Returns:
+        label (N, 1 or 2) and box (N, 4), in rel_xyxy of the crop.
+    """
+    size, fit = settings.canvas.size, settings.canvas.fit
+    sides = np.array([crop.shape[1::-1] for crop in crops])
+    far = np.stack([canvas.fitting(*side, size, fit) for side in sides])
+    _, box = look(model, crops, far)
+    close = np.stack([canvas.closer(each, size, settings.canvas.closer) for each in box])
+    label, box = look(model, crops, close)
+    return label, np.clip(box / np.tile(sides, 2), 0, 1)
+
+
+def look(
+    model: keras.Model, crops: Sequence[np.ndarray], transforms: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return label and box, in px of the crops: the mean over canvases and their mirror images."""
+    size = model.input_shape[1]
+    labels, corners = [], []
+    for each in (transforms, canvas.mirror(size) @ transforms):
+        images = [canvas.draw(*pair, size) for pair in zip(crops, each, strict=True)]
+        told = model.predict_on_batch(np.stack(images))
+        labels.append(told["label"])
+        corners.append(canvas.transformed(size * told["box"], np.linalg.inv(each)))
+    return np.mean(labels, axis=0), np.mean(corners, axis=0)

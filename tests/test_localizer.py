@@ -1,0 +1,146 @@
+"""The localizer's network: its maps, where it is frozen, and that the strongest cell speaks."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+from facemask.config import Localizer
+from facemask.errors import InputError
+from facemask.networks import build_application, build_localizer
+from facemask.networks.localizer import StrongestFace, cell_middles
+
+ROOT = Path(__file__).parents[1]
+SIZE = 64
+
+
+def built(**changes):
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    entry = params["localizers"]["localizer"] | {"width": 8} | changes
+    settings = Localizer.model_validate(entry)
+    application, preprocess, _ = build_application("MobileNetV2", SIZE, "random")
+    return build_localizer(settings, application, preprocess)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return built()
+
+
+def images(count):
+    return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
+
+
+def test_middles_of_cells_are_in_parts_of_the_canvas():
+    expected = [
+        (0.25, 1 / 6),
+        (0.75, 1 / 6),
+        (0.25, 0.5),
+        (0.75, 0.5),
+        (0.25, 5 / 6),
+        (0.75, 5 / 6),
+    ]
+    np.testing.assert_allclose(cell_middles(3, 2), expected, rtol=1e-6)
+
+
+def test_box_and_score_are_means_by_the_softmax_of_the_heat():
+    rng = np.random.default_rng(0)
+    heat, sides, score = (rng.normal(size=(2, 3, 2, c)).astype(np.float32) for c in (1, 4, 2))
+    box, scores = StrongestFace()([heat, sides, score])
+    for n in range(2):
+        weight = np.exp(heat[n, ..., 0]) / np.exp(heat[n]).sum()
+        expected_box, expected_score = np.zeros(4), np.zeros(2)
+        for row in range(3):
+            for column in range(2):
+                x, y = (column + 0.5) / 2, (row + 0.5) / 3
+                left, top, right, bottom = sides[n, row, column]
+                cell = np.array([x - left, y - top, x + right, y + bottom])
+                expected_box += weight[row, column] * cell
+                expected_score += weight[row, column] * score[n, row, column]
+        np.testing.assert_allclose(box[n], expected_box, rtol=1e-5)
+        np.testing.assert_allclose(scores[n], expected_score, rtol=1e-5)
+
+
+def test_one_strong_cell_speaks_alone():
+    heat = np.zeros((1, 4, 4, 1), np.float32)
+    heat[0, 2, 1] = 50
+    sides = np.random.default_rng(0).random((1, 4, 4, 4)).astype(np.float32)
+    box, _ = StrongestFace()([heat, sides, heat])
+    x, y, (left, top, right, bottom) = 1.5 / 4, 2.5 / 4, sides[0, 2, 1]
+    np.testing.assert_allclose(box[0], [x - left, y - top, x + right, y + bottom], rtol=1e-5)
+
+
+def test_outputs_are_those_of_the_maps(model):
+    found = model.predict_on_batch(images(3))
+    assert {name: value.shape for name, value in found.items()} == {
+        "label": (3, 1), "box": (3, 4), "cells": (3, 64)
+    }  # fmt: skip
+    layers = [model.get_layer(name).output for name in ("heat", "sides", "score")]
+    heat, sides, score = keras.Model(model.input, layers).predict_on_batch(images(3))
+    np.testing.assert_allclose(heat.reshape(3, 64), found["cells"], rtol=1e-5)
+    box, scores = StrongestFace()([heat, sides, score])
+    np.testing.assert_allclose(box, found["box"], rtol=1e-4)
+    np.testing.assert_allclose(1 / (1 + np.exp(-scores)), found["label"], rtol=1e-4)
+    assert (sides > 0).all()
+
+
+def test_categorical_labels_have_two_neurons_that_add_up_to_one():
+    losses = {
+        "label": {"name": "categorical_crossentropy", "smoothing": 0.0, "focal_gamma": 0.0},
+        "box": {"name": "giou", "threshold": 1.0},
+    }
+    label = built(losses=losses).predict_on_batch(images(2))["label"]
+    assert label.shape == (2, 2)
+    np.testing.assert_allclose(label.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", ["input_layer", "block_2_add", "out_relu"])
+def test_layers_behind_the_frozen_ones_are_trained_but_for_their_statistics(frozen):
+    application, preprocess, _ = build_application("MobileNetV2", SIZE, "random")
+    first = application.layers[0].name
+    last = first if frozen == "input_layer" else frozen
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    entry = params["localizers"]["localizer"] | {"width": 8, "frozen": last}
+    model = build_localizer(Localizer.model_validate(entry), application, preprocess)
+    names = [layer.name for layer in application.layers]
+    trained = {weight.path for weight in model.trainable_weights}
+    for number, layer in enumerate(application.layers):
+        expected = number > names.index(last) and "BN" not in layer.name and "bn" not in layer.name
+        assert all((weight.path in trained) == expected for weight in layer.weights)
+    # Batch normalisation answers alike in training and after it.
+    one, other = (
+        keras.ops.convert_to_numpy(model(images(2), training=training)["cells"])
+        for training in (True, False)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_saved_localizer_is_the_same_and_holds_no_code(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    for name, value in model.predict_on_batch(images(2)).items():
+        np.testing.assert_array_equal(value, again.predict_on_batch(images(2))[name])
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        assert "Lambda" not in json.dumps(json.loads(archive.read("config.json")))
+
+
+def test_one_tap_needs_no_merging():
+    assert built(taps=["block_13_expand_relu"]).output["cells"].shape == (None, 16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"taps": ["block_6_expand_relu", "nonsense"]}, "no layer 'nonsense'"),
+        ({"frozen": "nonsense"}, "no layer 'nonsense'"),
+        ({"taps": ["out_relu", "block_6_expand_relu"]}, "the finest first"),
+        ({"taps": ["block_6_expand_relu", "out_relu"]}, "does not double"),
+    ],
+)
+def test_taps_that_do_not_fit_are_told(changes, told):
+    with pytest.raises(InputError, match=told):
+        built(**changes)

@@ -1,0 +1,195 @@
+"""Localizers: what they are shown, that answers find back to the crop, and that trainings go on."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from facemask import localizing
+from facemask.config import Localizer
+from facemask.pixels import Crops, own_shapes
+
+ROOT = Path(__file__).parents[1]
+SIZE = 64
+SPLITS = ["train"] * 16 + ["val"] * 4 + ["test"] * 4
+
+
+def settings(**changes):
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    entry = params["localizers"]["localizer"]
+    entry |= {"canvas": {"size": SIZE, "fit": "letterbox", "closer": 0.4}, "width": 8}
+    entry |= {"batch_size": 8, "epochs": 2}
+    return Localizer.model_validate(entry | changes)
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory):
+    """Grey crops of several proportions with a square in each: red without a mask, else blue."""
+    rng = np.random.default_rng(0)
+    rows, images = [], []
+    for number, split in enumerate(SPLITS):
+        width, height = (int(side) for side in rng.integers(40, 90, 2))
+        side = int(rng.integers(12, 24))
+        x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
+        image = np.full((height, width, 3), 90, np.uint8)
+        image[y : y + side, x : x + side] = (0, 0, 255) if number % 2 else (255, 0, 0)
+        images.append(image)
+        rows.append((number, 0, 0, width, height, x, y, x + side, y + side, number % 2, split))
+    names = ["sample", "x0", "y0", "x1", "y1", "box_x0", "box_y0", "box_x1", "box_y1", "label"]
+    splits = pd.DataFrame(rows, columns=[*names, "split"]).assign(image="a.png", face=0, flip=0)
+    folder = tmp_path_factory.mktemp("own")
+    np.save(folder / "pixels.npy", np.concatenate([image.ravel() for image in images]))
+    shapes, _ = own_shapes(splits, 1000)
+    pd.DataFrame(shapes, columns=["width", "height"]).to_csv(folder / "shapes.csv", index=False)
+    return Crops(folder), splits
+
+
+def colours(image):
+    """The corners of the coloured square on a canvas, in parts of it, and whether it is blue."""
+    red, blue = ((image[..., c].astype(int) - image[..., 2 - c]) > 60 for c in (0, 2))
+    y, x = np.nonzero(red | blue)
+    corners = np.array([x.min(), y.min(), x.max() + 1, y.max() + 1]) / len(image)
+    return corners, blue.sum() > red.sum()
+
+
+STILL = {
+    "flip": 0.5, "zoom": [0.8, 1.2], "shift": 0.1, "brightness": 0, "contrast": 0, "saturation": 0,
+    "hue": 0, "blur": 0, "jpeg": 0, "cutout": 0, "cutout_mouth": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1, 2])
+@pytest.mark.parametrize("close", [False, True])
+@pytest.mark.parametrize("fit", ["letterbox", "stretch"])
+def test_the_box_of_a_view_is_where_the_face_is_seen(toys, fit, close, seed):
+    crops, splits = toys
+    chosen = settings(canvas={"size": SIZE, "fit": fit, "closer": 0.4}, augment=STILL)
+    for number, true in enumerate(localizing.boxes.true_boxes(splits)):
+        rng = None if seed is None else np.random.default_rng([seed, number])
+        image, box = localizing.view(chosen, crops[number], true, close, rng)
+        corners, blue = colours(image)
+        assert blue == splits["label"][number]
+        np.testing.assert_allclose(box, corners, atol=1.2 / SIZE)
+        if close and seed is None:
+            assert max(box[2:] - box[:2]) == pytest.approx(0.4)
+
+
+def looks(batches):
+    images, answers, weights = zip(*batches.as_numpy_iterator(), strict=True)
+    heads = ("label", "box", "cells")
+    return np.concatenate(images), *(
+        {head: np.concatenate([each[head] for each in part]) for head in heads}
+        for part in (answers, weights)
+    )
+
+
+def test_validation_looks_at_every_sample_from_afar_and_closer(toys):
+    crops, splits = toys
+    images, answers, weights = looks(localizing.batches(settings(), crops, splits, 0, None))
+    assert len(images) == 2 * len(splits)
+    np.testing.assert_array_equal(answers["label"][:, 0], [*splits["label"], *splits["label"]])
+    np.testing.assert_array_equal(answers["box"], answers["cells"])
+    far, close = np.split(answers["box"], 2)
+    assert (far[:, 2:] - far[:, :2]).max() < (close[:, 2:] - close[:, :2]).max()
+    for image, box in zip(images, answers["box"], strict=True):
+        np.testing.assert_allclose(box, colours(image)[0], atol=1.2 / SIZE)
+    assert all((values == 1).all() for values in weights.values())
+
+
+def test_training_shows_other_views_in_an_order_of_the_epoch(toys):
+    crops, splits = toys
+    weighted = settings(class_weights={"with_mask": 1, "without_mask": 3})
+
+    def epoch(number):
+        return looks(localizing.batches(weighted, crops, splits, 7, lambda: number))
+
+    (one, answers, weights), (again, *_), (other, others, _) = epoch(1), epoch(1), epoch(2)
+    assert len(one) == len(splits)
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(
+        np.sort(one.mean(axis=(1, 2, 3))), np.sort(other.mean(axis=(1, 2, 3)))
+    )
+    assert not np.array_equal(answers["label"], others["label"])
+    np.testing.assert_array_equal(weights["label"], np.where(answers["label"][:, 0] == 1, 1, 3))
+    assert (weights["box"] == 1).all()
+
+
+class Seer:
+    """Stands for a model: says what can be seen on a canvas, and a little less from afar."""
+
+    input_shape = (None, SIZE, SIZE, 3)
+
+    def __init__(self, blur):
+        self.blur, self.seen = blur, []
+
+    def predict_on_batch(self, images):
+        corners, blue = map(np.stack, zip(*map(colours, images), strict=True))
+        self.seen.append(corners)
+        if len(self.seen) <= 2:
+            corners = corners + self.blur
+        return {"box": corners, "label": blue[:, None].astype(float)}
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "stretch"])
+def test_answers_are_boxes_of_the_crop_from_the_closer_look(toys, fit):
+    crops, splits = toys
+    chosen = settings(canvas={"size": SIZE, "fit": fit, "closer": 0.4})
+    seer = Seer(blur=np.array([-0.03, 0.02, 0.02, 0.03]))
+    label, box = localizing.answer(seer, [crops[n] for n in range(len(splits))], chosen)
+    true = localizing.boxes.true_boxes(splits)
+    np.testing.assert_array_equal(label[:, 0], splits["label"])
+    np.testing.assert_allclose(box, true, atol=0.02)
+    first = seer.seen[2]
+    assert 0.2 < (first[:, 2:] - first[:, :2]).max(axis=1).mean() < 0.6  # looked at closer
+
+
+def test_corners_do_not_leave_the_crop(toys):
+    crops, _ = toys
+    _, box = localizing.answer(Beyond(), [crops[0]], settings())
+    np.testing.assert_array_equal(box, [[0, 0, 1, 1]])
+
+
+class Beyond:
+    input_shape = (None, SIZE, SIZE, 3)
+
+    def predict_on_batch(self, images):
+        return {"box": np.tile([-1.0, -1, 2, 2], (len(images), 1)), "label": np.ones((1, 1))}
+
+
+class Stop(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
+    crops, splits = toys
+    # Nothing of the backbone is trained, and so its backward pass is not traced.
+    chosen = settings(frozen="out_relu", optimizer=rate(0.01), epochs=4)
+
+    def train(name, *callbacks):
+        return localizing.train(
+            chosen, "MobileNetV2", "random", crops, splits, 3,
+            tmp_path / f"{name}.keras", tmp_path / name, callbacks,
+        )  # fmt: skip
+
+    whole = train("whole")
+    assert whole["cells_loss"].iloc[-1] < whole["cells_loss"].iloc[0] - 0.2
+    assert {"cells_loss", "val_cells_loss", "box_iou", "val_label_accuracy"} <= set(whole)
+    with pytest.raises(KeyboardInterrupt):
+        train("stopped", Stop())
+    pd.testing.assert_frame_equal(
+        train("stopped").drop(columns="seconds"), whole.drop(columns="seconds")
+    )
+    assert (tmp_path / "stopped.keras").read_bytes() == (tmp_path / "whole.keras").read_bytes()
+    model = keras.saving.load_model(tmp_path / "whole.keras")
+    table = localizing.predict(model, chosen, crops, splits)
+    assert list(table["sample"]) == list(splits["sample"])
+    assert table["probability"].between(0, 1).all()
+
+
+def rate(value):
+    return {"name": "adamw", "learning_rate": value, "weight_decay": 0.0, "options": {}}
