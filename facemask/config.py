@@ -84,6 +84,13 @@ class Split(Section):
     test: float = Field(gt=0, lt=1)
     val: float = Field(gt=0, lt=1)
     seed: int = Field(ge=0)
+    fold: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _a_fold_is_of_the_grouped_protocol(self) -> "Split":
+        if self.fold and self.protocol != "grouped":
+            raise ValueError(f"fold is {self.fold}, but protocol {self.protocol} has none: give 0")
+        return self
 
     @model_validator(mode="after")
     def _results_of_protocols_stay_apart(self) -> "Split":
@@ -276,13 +283,14 @@ class Experiment(Training):
 class Canvas(Section):
     """The square that a localizer sees: its side in px, and how a crop is laid on it.
 
-    It looks twice: at the whole crop, and closer at where it found the face, which then takes the
-    share `closer` of a side.
+    Of its `looks` the first is at the whole crop, each other closer at where the one before found
+    the face, which then takes the share `closer` of a side.
     """
 
     size: int = Field(ge=32, le=1024, multiple_of=32)
     fit: Literal["stretch", "letterbox"]
     closer: float = Field(gt=0, lt=1)
+    looks: int = Field(ge=1)
 
 
 class Augment(Section):

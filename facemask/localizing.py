@@ -197,7 +197,7 @@ def predict(
 def answer(
     model: keras.Model, crops: Sequence[np.ndarray], settings: Localizer
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Look at crops from afar, and then closer at where the face is.
+    """Look at crops from afar, and then closer at where the face is, again and again.
 
     Args:
         model: a trained localizer.
@@ -209,10 +209,10 @@ def answer(
     """
     size, fit = settings.canvas.size, settings.canvas.fit
     sides = np.array([crop.shape[1::-1] for crop in crops])
-    far = np.stack([canvas.fitting(*side, size, fit) for side in sides])
-    _, box = look(model, crops, far)
-    close = np.stack([canvas.closer(each, size, settings.canvas.closer) for each in box])
-    label, box = look(model, crops, close)
+    label, box = look(model, crops, np.stack([canvas.fitting(*side, size, fit) for side in sides]))
+    for _ in range(settings.canvas.looks - 1):
+        close = np.stack([canvas.closer(each, size, settings.canvas.closer) for each in box])
+        label, box = look(model, crops, close)
     return label, np.clip(box / np.tile(sides, 2), 0, 1)
 
 

@@ -36,7 +36,7 @@ def report_protocol(samples: pd.DataFrame, test: float, val: float, seed: int) -
 
 
 def grouped_protocol(
-    samples: pd.DataFrame, groups: pd.Series, test: float, val: float, seed: int
+    samples: pd.DataFrame, groups: pd.Series, test: float, val: float, seed: int, fold: int = 0
 ) -> pd.DataFrame:
     """Split so that no photograph, near-duplicate or flipped copy is on two sides.
 
@@ -45,6 +45,7 @@ def grouped_protocol(
         groups: the group of each photograph, indexed by image name.
         test: share of all samples, taken as one of round(1 / test) folds stratified by class.
         val: share of the remaining ones, likewise.
+        fold: which of the folds is tested; every photograph is tested in one of them.
 
     Returns:
         `samples` with a column split: train, val, test, or unused for flips outside training.
@@ -57,9 +58,9 @@ def grouped_protocol(
     split = np.full(len(samples), "train", dtype=object)
     # Flips follow their crops, so that they weigh nothing in the stratification.
     crops = samples.index[samples["flip"] == 0]
-    tested = _one_fold(crops, samples["label"], group, test, seed)
+    tested = _one_fold(crops, samples["label"], group, test, seed, fold)
     rest = crops.difference(crops[tested])
-    validated = _one_fold(rest, samples["label"], group, val, seed)
+    validated = _one_fold(rest, samples["label"], group, val, seed, 0)
     split[group.isin(group[crops[tested]])] = "test"
     split[group.isin(group[rest[validated]])] = "val"
     split[(samples["flip"] == 1) & (split != "train")] = "unused"
@@ -104,10 +105,12 @@ def summary(
 
 
 def _one_fold(
-    rows: pd.Index, labels: pd.Series, group: pd.Series, share: float, seed: int
+    rows: pd.Index, labels: pd.Series, group: pd.Series, share: float, seed: int, fold: int
 ) -> np.ndarray:
     """Return the positions in `rows` of one stratified fold of about `share` of them."""
     folds = max(2, round(1 / share))
+    if fold >= folds:
+        raise InputError(f"split.fold is {fold}, but there are {folds}: give one of 0..{folds - 1}")
     if group[rows].nunique() < folds:
         raise InputError(
             f"split: {group[rows].nunique()} groups of photographs do not make {folds} folds; "
@@ -115,7 +118,7 @@ def _one_fold(
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     try:
-        return next(splitter.split(rows, labels[rows], group[rows]))[1]
+        return list(splitter.split(rows, labels[rows], group[rows]))[fold][1]
     except ValueError as error:  # neither class has as many samples as there are folds
         raise InputError(
             f"split: too few samples ({error}); lower crop.min_area, or add photographs"

@@ -16,7 +16,9 @@ def split(run: Run) -> None:
         splits = splitting.report_protocol(samples, params.test, params.val, params.seed)
     else:
         groups = photographs.set_index("image")["group"]
-        splits = splitting.grouped_protocol(samples, groups, params.test, params.val, params.seed)
+        splits = splitting.grouped_protocol(
+            samples, groups, params.test, params.val, params.seed, params.fold
+        )
     write_csv(splits, run.splits)
     validation = read_json(run.validation)
     write_json(splitting.summary(splits, photographs, validation), run.metrics / "data.json")

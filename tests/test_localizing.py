@@ -20,7 +20,7 @@ SPLITS = ["train"] * 16 + ["val"] * 4 + ["test"] * 4
 def settings(**changes):
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     entry = params["localizers"]["localizer"]
-    entry |= {"canvas": {"size": SIZE, "fit": "letterbox", "closer": 0.4}, "width": 8}
+    entry |= {"canvas": {"size": SIZE, "fit": "letterbox", "closer": 0.4, "looks": 2}, "width": 8}
     entry |= {"batch_size": 8, "epochs": 2}
     return Localizer.model_validate(entry | changes)
 
@@ -66,7 +66,7 @@ STILL = {
 @pytest.mark.parametrize("fit", ["letterbox", "stretch"])
 def test_the_box_of_a_view_is_where_the_face_is_seen(toys, fit, close, seed):
     crops, splits = toys
-    chosen = settings(canvas={"size": SIZE, "fit": fit, "closer": 0.4}, augment=STILL)
+    chosen = settings(canvas={"size": SIZE, "fit": fit, "closer": 0.4, "looks": 2}, augment=STILL)
     for number, true in enumerate(localizing.boxes.true_boxes(splits)):
         rng = None if seed is None else np.random.default_rng([seed, number])
         image, box = localizing.view(chosen, crops[number], true, close, rng)
@@ -136,7 +136,7 @@ class Seer:
 @pytest.mark.parametrize("fit", ["letterbox", "stretch"])
 def test_answers_are_boxes_of_the_crop_from_the_closer_look(toys, fit):
     crops, splits = toys
-    chosen = settings(canvas={"size": SIZE, "fit": fit, "closer": 0.4})
+    chosen = settings(canvas={"size": SIZE, "fit": fit, "closer": 0.4, "looks": 2})
     seer = Seer(blur=np.array([-0.03, 0.02, 0.02, 0.03]))
     label, box = localizing.answer(seer, [crops[n] for n in range(len(splits))], chosen)
     true = localizing.boxes.true_boxes(splits)

@@ -129,6 +129,20 @@ def test_a_fold_is_about_the_share_and_at_most_a_half(share, tested):
     assert (crops["split"] == "test").mean() == pytest.approx(tested, abs=0.03)
 
 
+def test_every_crop_is_tested_in_one_of_the_folds():
+    samples, groups = samples_of(300, 60, 120), groups_of(120, 10)
+    folds = [split.grouped_protocol(samples, groups, 0.2, 0.2, 3, fold) for fold in range(5)]
+    tested = [set(splits.loc[splits["split"] == "test", "sample"]) for splits in folds]
+    assert sorted(sample for fold in tested for sample in fold) == list(
+        samples.loc[samples["flip"] == 0, "sample"]
+    )
+
+
+def test_a_fold_that_is_not_there_is_told():
+    with pytest.raises(InputError, match=r"fold is 5.*0\.\.4"):
+        split.grouped_protocol(samples_of(300, 60, 120), groups_of(120, 10), 0.2, 0.2, 3, 5)
+
+
 def one_crop_a_photograph(labels):
     image = [f"{number}.png" for number in range(len(labels))]
     samples = pd.DataFrame({"image": image, "face": 0, "label": labels, "flip": 0})
