@@ -19,7 +19,9 @@ from pydantic import (
 from facemask.errors import InputError
 
 # Names in metrics/<dataset> that are not experiments.
-RESERVED = {"data", "validation", "backbones", "predictions", "searches", "statistics"}
+RESERVED = {
+    "ablation", "backbones", "data", "predictions", "searches", "statistics", "validation",
+}  # fmt: skip
 # What an experiment on a search's findings says where the value is the search's, and a valid value
 # to stand there until `choose` puts in what was found.
 SEARCHED = "searched"
@@ -320,6 +322,13 @@ class Augment(Section):
         return self
 
 
+class HeadFirst(Section):
+    """What a localizer begins with: epochs in which the whole backbone stays as it is."""
+
+    epochs: int = Field(ge=0)
+    learning_rate: float = Field(gt=0)
+
+
 class Localizer(Training):
     """A network that says where the face is, and how it is trained.
 
@@ -333,7 +342,19 @@ class Localizer(Training):
     width: int = Field(ge=1)
     canvas: Canvas
     augment: Augment
+    head_first: HeadFirst
     loss_weights: LocalizerLossWeights
+
+
+class Ablation(Section):
+    """Trainings of one localizer that differ in one thing each: which step gives what.
+
+    Rows name keys of `localizers`, and so does common, which holds for all rows.
+    """
+
+    localizer: str
+    common: dict[str, Any]
+    rows: dict[Annotated[str, Field(pattern=r"^\w+$")], dict[str, Any]] = Field(min_length=1)
 
 
 class Space(Section):
@@ -396,6 +417,18 @@ class Config(Section):
     searches: dict[Annotated[str, Field(pattern=r"^\w+$")], Search]
     experiments: dict[Annotated[str, Field(pattern=r"^\w+$")], Experiment] = Field(min_length=1)
     localizers: dict[Annotated[str, Field(pattern=r"^\w+$")], Localizer]
+    ablation: Ablation
+
+    def ablated(self, row: str) -> Localizer:
+        """Return the localizer of a row of the ablation.
+
+        Raises:
+            ValidationError: the row's keys or values are not those of a localizer.
+        """
+        entry = self.localizers[self.ablation.localizer].model_dump()
+        for changes in (self.ablation.common, self.ablation.rows[row]):
+            entry = _changed(entry, changes)
+        return Localizer.model_validate(entry)
 
     def made_from(self, inputs: str) -> str:
         """Return the crops/SIZE or features/BACKBONE that inputs are, of a search those it saw."""
@@ -452,6 +485,14 @@ class Config(Section):
             for name in names:
                 if name in RESERVED or (kind == "localizers" and name in self.experiments):
                     raise ValueError(f"{kind}.{name}: the name is taken; choose another")
+        _known(self.ablation.localizer, self.localizers, "ablation.localizer", "localizers")
+        for row in self.ablation.rows:
+            try:
+                self.ablated(row)
+            except ValidationError as error:
+                problems = [_explain(problem) for problem in error.errors()]
+                where = f"ablation.rows.{row}, with ablation.common:\n"
+                raise ValueError(where + "\n".join(problems)) from None
         for name, dataset in self.datasets.items():
             for subject in dataset.remarks:
                 _known(
@@ -503,6 +544,17 @@ def _stand_in(name: str, entry: Any) -> Any:  # noqa: ANN401
             )
         entry[section][key] = value
     return entry
+
+
+def _changed(entry: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Put values in the place of others, in sections within sections as well."""
+    changed = {
+        key: _changed(entry[key], value)
+        if isinstance(value, dict) and isinstance(entry.get(key), dict)
+        else value
+        for key, value in changes.items()
+    }
+    return entry | changed
 
 
 def _known(value: str, allowed: Collection[str], key: str, where: str) -> None:

@@ -1,6 +1,6 @@
 """The figures of a trained network, made of what it answered on every sample."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,19 +21,37 @@ def measure(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
         answering the training samples' commonest class would score. Shares in [0, 1].
     """
     parts = dict(iter(predictions.groupby("split")))
-    test = parts["test"]
-    figures = {name: _core(parts[name]) for name in ("train", "val", "test")}
-    recalls = recall_score(
-        test["actual"], test["predicted"], labels=[WITHOUT, WITH], average=None, zero_division=0
-    )
-    figures["test"] |= {
-        "iou_50": float((test["iou"] >= 0.5).mean()),
-        "recall_with_mask": float(recalls[1]),
-        "recall_without_mask": float(recalls[0]),
-        "balanced_accuracy": float(balanced_accuracy_score(test["actual"], test["predicted"])),
-        "majority_accuracy": float((test["actual"] == parts["train"]["actual"].mode()[0]).mean()),
+    majority = parts["train"]["actual"].mode()[0]
+    return {
+        "train": _core(parts["train"]),
+        "val": _core(parts["val"]),
+        "test": {
+            **_all(parts["test"]),
+            "majority_accuracy": float((parts["test"]["actual"] == majority).mean()),
+        },
     }
-    return figures
+
+
+def validated(answers: Sequence[pd.DataFrame], histories: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """Return the figures that decisions may go by: of validation samples, a value a seed.
+
+    Args:
+        answers: of each seed the table of `prediction.predict`, with training and validation.
+        histories: of each seed the table of `training.train`.
+
+    Returns:
+        val: accuracy, mean_iou, iou_50, both recalls and balanced_accuracy, each a list; train:
+        accuracy and mean_iou, likewise; train_seconds, a list.
+    """
+    of_seed = [dict(iter(table.groupby("split"))) for table in answers]
+    figures = {
+        "train": pd.DataFrame([_core(parts["train"]) for parts in of_seed]),
+        "val": pd.DataFrame([_all(parts["val"]) for parts in of_seed]),
+    }
+    return {
+        **{part: table.to_dict("list") for part, table in figures.items()},
+        "train_seconds": [round(float(table["seconds"].sum()), 1) for table in histories],
+    }
 
 
 def summary(
@@ -64,4 +82,16 @@ def _core(part: pd.DataFrame) -> dict[str, float]:
     return {
         "accuracy": float(accuracy_score(part["actual"], part["predicted"])),
         "mean_iou": float(part["iou"].mean()),
+    }
+
+
+def _all(part: pd.DataFrame) -> dict[str, float]:
+    actual, predicted = part["actual"], part["predicted"]
+    recalls = recall_score(actual, predicted, labels=[WITHOUT, WITH], average=None, zero_division=0)
+    return {
+        **_core(part),
+        "iou_50": float((part["iou"] >= 0.5).mean()),
+        "recall_with_mask": float(recalls[1]),
+        "recall_without_mask": float(recalls[0]),
+        "balanced_accuracy": float(balanced_accuracy_score(actual, predicted)),
     }

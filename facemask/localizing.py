@@ -47,7 +47,7 @@ def train(
         callbacks: called after every epoch beside the schedule's own.
 
     Returns:
-        As `training.train`, and cells_loss and val_cells_loss.
+        As `training.train`, and cells_loss and val_cells_loss; epochs of the head come first.
 
     Raises:
         InputError: the weights are missing, layers do not fit, or a loss was not finite.
@@ -56,21 +56,45 @@ def train(
     others = [application, weights, seed]
     folder = resume.own_folder(state, resume.digest(crops.pixels, splits, [once], others))
 
-    def make(steps: int) -> keras.Model:
-        network, preprocess, _ = build_application(application, settings.canvas.size, weights)
-        keras.utils.set_random_seed(seed)
-        model = build_localizer(settings, network, preprocess)
-        compile_as(settings, model, steps)
-        return model
+    def step(chosen: Localizer, start: Path | None, end: Path) -> pd.DataFrame:
+        def make(steps: int) -> keras.Model:
+            network, preprocess, _ = build_application(application, settings.canvas.size, weights)
+            keras.utils.set_random_seed(seed)
+            model = build_localizer(chosen, network, preprocess)
+            if start:
+                model.load_weights(start)
+            compile_as(chosen, model, steps)
+            return model
 
-    def sets(log: training.EpochLog) -> tuple[Any, Any]:
-        train_rows, val_rows = (splits[splits["split"] == part] for part in ("train", "val"))
-        return (
-            batches(settings, crops, train_rows, seed, lambda: log.epoch),
-            batches(settings, crops, val_rows, seed, None),
-        )
+        def sets(log: training.EpochLog) -> tuple[Any, Any]:
+            train_rows, val_rows = (splits[splits["split"] == part] for part in ("train", "val"))
+            return (
+                batches(chosen, crops, train_rows, seed, lambda: log.epoch),
+                batches(chosen, crops, val_rows, seed, None),
+            )
 
-    return training.fit(settings, make, sets, checkpoint, folder, callbacks, steps=1)
+        return training.fit(chosen, make, sets, end, folder / end.stem, callbacks, steps=1)
+
+    if not settings.head_first.epochs:
+        return step(settings, None, checkpoint)
+    (folder / "head").mkdir(parents=True, exist_ok=True)
+    head = folder / "head.keras"
+    histories = [step(head_only(settings), None, head), step(settings, head, checkpoint)]
+    history = pd.concat(histories, ignore_index=True)
+    return history.assign(epoch=history.index + 1)
+
+
+def head_only(settings: Localizer) -> Localizer:
+    """Return the settings of the epochs in which the whole backbone stays as it is."""
+    rate = {"learning_rate": settings.head_first.learning_rate}
+    return settings.model_copy(
+        update={
+            "epochs": settings.head_first.epochs,
+            "optimizer": settings.optimizer.model_copy(update=rate),
+            "schedule": settings.schedule.model_copy(update={"name": "constant", "warmup": 0}),
+            "frozen": settings.taps[-1],
+        }
+    )
 
 
 def compile_as(settings: Localizer, model: keras.Model, steps: int) -> None:
@@ -108,12 +132,14 @@ def batches(
     numbers, true = samples["sample"].to_numpy(), boxes.true_boxes(samples)
     label = training.label_targets(samples, settings.losses.label)
     weight = training.label_weights(samples, settings.class_weights)
-    looks = len(samples) if epoch else 2 * len(samples)
+    looks = len(samples) if epoch or settings.canvas.looks == 1 else 2 * len(samples)
 
     def draw(look: int) -> tuple[np.ndarray, np.ndarray]:
         close, row = divmod(look, len(samples))
         rng = np.random.default_rng([seed, epoch(), numbers[row]]) if epoch else None
-        close = rng.integers(2) if rng else close
+        if rng:
+            # Who answers after one look at the whole crop learns from such looks alone.
+            close = settings.canvas.looks > 1 and rng.integers(2)
         return view(settings, crops[numbers[row]], true[row], bool(close), rng)
 
     def read() -> Iterator[tuple[Any, ...]]:
@@ -184,19 +210,21 @@ def predict(
     """Let a localizer answer on samples.
 
     Returns:
-        The table of `prediction.predict`. Corners do not leave the crop.
+        The table of `prediction.predict`, and agreement: the IoU of the boxes seen in the crop and
+        in its mirror image. Corners do not leave the crop.
     """
     numbers, answers = samples["sample"].to_numpy(), []
     for start in tqdm(range(0, len(samples), prediction.BATCH), desc="predict", unit="batch"):
         batch = [crops[number] for number in numbers[start : start + prediction.BATCH]]
         answers.append(answer(model, batch, settings))
-    label, box = map(np.concatenate, zip(*answers, strict=True))
-    return prediction.table_of(samples, label[:, -1], box.astype(np.float32))
+    label, box, agreement = map(np.concatenate, zip(*answers, strict=True))
+    table = prediction.table_of(samples, label[:, -1], box.astype(np.float32))
+    return table.assign(agreement=agreement)
 
 
 def answer(
     model: keras.Model, crops: Sequence[np.ndarray], settings: Localizer
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Look at crops from afar, and then closer at where the face is, again and again.
 
     Args:
@@ -205,21 +233,26 @@ def answer(
         settings: of the localizer.
 
     Returns:
-        label (N, 1 or 2) and box (N, 4), in rel_xyxy of the crop.
+        label (N, 1 or 2); box (N, 4), in rel_xyxy of the crop; and agreement (N,), the IoU of the
+        boxes of the last look and of its mirror image.
     """
     size, fit = settings.canvas.size, settings.canvas.fit
     sides = np.array([crop.shape[1::-1] for crop in crops])
-    label, box = look(model, crops, np.stack([canvas.fitting(*side, size, fit) for side in sides]))
+    fitting = np.stack([canvas.fitting(*side, size, fit) for side in sides])
+    labels, corners = look(model, crops, fitting)
     for _ in range(settings.canvas.looks - 1):
-        close = np.stack([canvas.closer(each, size, settings.canvas.closer) for each in box])
-        label, box = look(model, crops, close)
-    return label, np.clip(box / np.tile(sides, 2), 0, 1)
+        box = corners.mean(axis=0)
+        closer = [canvas.closer(each, size, settings.canvas.closer) for each in box]
+        labels, corners = look(model, crops, np.stack(closer))
+    box = np.clip(corners.mean(axis=0) / np.tile(sides, 2), 0, 1)
+    agreement = keras.ops.convert_to_numpy(boxes.iou(*corners.astype(np.float32)))
+    return labels.mean(axis=0), box, agreement
 
 
 def look(
     model: keras.Model, crops: Sequence[np.ndarray], transforms: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return label and box, in px of the crops: the mean over canvases and their mirror images."""
+    """Return labels (2, N, c) and boxes (2, N, 4), px of the crops: of canvases and mirrored."""
     size = model.input_shape[1]
     labels, corners = [], []
     for each in (transforms, canvas.mirror(size) @ transforms):
@@ -227,4 +260,4 @@ def look(
         told = model.predict_on_batch(np.stack(images))
         labels.append(told["label"])
         corners.append(canvas.transformed(size * told["box"], np.linalg.inv(each)))
-    return np.mean(labels, axis=0), np.mean(corners, axis=0)
+    return np.stack(labels), np.stack(corners)

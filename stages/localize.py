@@ -1,43 +1,44 @@
 """Train one localizer and let its best epoch answer on every sample."""
 
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
 import keras
 import pandas as pd
 
 from facemask import localizing
+from facemask.config import Localizer
 from facemask.files import write_csv, write_json
 from facemask.pixels import Crops
 from facemask.prediction import parameters
 from stages.common import Run, run_stage, seed_folders
 
+PARTS = ("train", "val", "test")
+
 
 def localize(run: Run, name: str) -> None:
     """Write models/<dataset>/<localizer>, as the train stage does; it goes on where it stopped."""
-    settings = run.params.localizers[name]
+    train_seeds(run, run.params.localizers[name], run.models / name, PARTS)
+
+
+def train_seeds(run: Run, settings: Localizer, models: Path, parts: Sequence[str]) -> None:
+    """Train a localizer with each seed and let it answer on the samples of some splits."""
     application = run.params.backbones[settings.backbone].application
-    crops = Crops(run.data / "crops/own")
-    splits = pd.read_csv(run.splits)
-    state = run.resume / "localize" / name
-    for number, folder in enumerate(seed_folders(run.models / name, settings.seeds)):
+    crops, splits = Crops(run.data / "crops/own"), pd.read_csv(run.splits)
+    asked = splits[splits["split"].isin(parts)]
+    state = run.resume / "localize" / models.name
+    for number, folder in enumerate(seed_folders(models, settings.seeds)):
         seed = run.params.seed + number
-        print(f"{name}: seed {seed} ({number + 1} of {settings.seeds})")
-        file = folder / "model.keras"
+        print(f"{models.name}: seed {seed} ({number + 1} of {settings.seeds})")
+        file, weights = folder / "model.keras", run.dataset.weights
         history = localizing.train(
-            settings,
-            application,
-            run.dataset.weights,
-            crops,
-            splits,
-            seed,
-            file,
-            state / str(seed),
+            settings, application, weights, crops, splits, seed, file, state / str(seed)
         )
         write_csv(history, folder / "history.csv")
         model = keras.saving.load_model(file, compile=False)
         write_json(parameters(model, 0), folder / "parameters.json")
-        samples = splits[splits["split"] != "unused"]
-        answers = localizing.predict(model, settings, crops, samples)
+        answers = localizing.predict(model, settings, crops, asked)
         write_csv(answers, folder / "predictions.csv")
     shutil.rmtree(state)
 

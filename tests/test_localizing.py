@@ -138,17 +138,19 @@ def test_answers_are_boxes_of_the_crop_from_the_closer_look(toys, fit):
     crops, splits = toys
     chosen = settings(canvas={"size": SIZE, "fit": fit, "closer": 0.4, "looks": 2})
     seer = Seer(blur=np.array([-0.03, 0.02, 0.02, 0.03]))
-    label, box = localizing.answer(seer, [crops[n] for n in range(len(splits))], chosen)
+    answer = localizing.answer(seer, [crops[n] for n in range(len(splits))], chosen)
+    label, box, agreement = answer
     true = localizing.boxes.true_boxes(splits)
     np.testing.assert_array_equal(label[:, 0], splits["label"])
     np.testing.assert_allclose(box, true, atol=0.02)
+    assert (agreement > 0.8).all()
     first = seer.seen[2]
     assert 0.2 < (first[:, 2:] - first[:, :2]).max(axis=1).mean() < 0.6  # looked at closer
 
 
 def test_corners_do_not_leave_the_crop(toys):
     crops, _ = toys
-    _, box = localizing.answer(Beyond(), [crops[0]], settings())
+    _, box, _ = localizing.answer(Beyond(), [crops[0]], settings())
     np.testing.assert_array_equal(box, [[0, 0, 1, 1]])
 
 
@@ -168,7 +170,8 @@ class Stop(keras.callbacks.Callback):
 def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
     crops, splits = toys
     # Nothing of the backbone is trained, and so its backward pass is not traced.
-    chosen = settings(frozen="out_relu", optimizer=rate(0.01), epochs=4)
+    first = {"epochs": 1, "learning_rate": 0.005}
+    chosen = settings(frozen="out_relu", optimizer=rate(0.01), head_first=first, epochs=3)
 
     def train(name, *callbacks):
         return localizing.train(
@@ -177,6 +180,8 @@ def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
         )  # fmt: skip
 
     whole = train("whole")
+    assert list(whole["epoch"]) == [1, 2, 3, 4]
+    assert whole["learning_rate"].iloc[0] == pytest.approx(0.005)
     assert whole["cells_loss"].iloc[-1] < whole["cells_loss"].iloc[0] - 0.2
     assert {"cells_loss", "val_cells_loss", "box_iou", "val_label_accuracy"} <= set(whole)
     with pytest.raises(KeyboardInterrupt):

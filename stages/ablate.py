@@ -1,0 +1,21 @@
+"""Train one row of the ablation; only training and validation samples are answered."""
+
+import pandas as pd
+
+from facemask import evaluation
+from facemask.files import write_json
+from stages.common import Run, run_stage, trained_folders
+from stages.localize import train_seeds
+
+
+def ablate(run: Run, row: str) -> None:
+    """Write the models and validation figures of a row; it goes on where it stopped."""
+    folder = run.models / "ablation" / row
+    train_seeds(run, run.params.ablated(row), folder, ("train", "val"))
+    answers = [pd.read_csv(each / "predictions.csv") for each in trained_folders(folder)]
+    histories = [pd.read_csv(each / "history.csv") for each in trained_folders(folder)]
+    write_json(evaluation.validated(answers, histories), run.metrics / "ablation" / f"{row}.json")
+
+
+if __name__ == "__main__":
+    run_stage(ablate)
