@@ -346,6 +346,12 @@ class Localizer(Training):
     loss_weights: LocalizerLossWeights
 
 
+class Ensemble(Section):
+    """Two localizers or experiments, each with all its seeds, that answer as one."""
+
+    members: tuple[str, str]
+
+
 class Ablation(Section):
     """Trainings of one localizer that differ in one thing each: which step gives what.
 
@@ -417,6 +423,7 @@ class Config(Section):
     searches: dict[Annotated[str, Field(pattern=r"^\w+$")], Search]
     experiments: dict[Annotated[str, Field(pattern=r"^\w+$")], Experiment] = Field(min_length=1)
     localizers: dict[Annotated[str, Field(pattern=r"^\w+$")], Localizer]
+    ensembles: dict[Annotated[str, Field(pattern=r"^\w+$")], Ensemble]
     ablation: Ablation
 
     def ablated(self, row: str) -> Localizer:
@@ -481,10 +488,17 @@ class Config(Section):
             )
         for name, localizer in self.localizers.items():
             _known(localizer.backbone, self.backbones, f"localizers.{name}.backbone", "backbones")
-        for kind, names in (("experiments", self.experiments), ("localizers", self.localizers)):
-            for name in names:
-                if name in RESERVED or (kind == "localizers" and name in self.experiments):
+        taken = set(RESERVED)
+        for kind in ("experiments", "localizers", "ensembles"):
+            for name in getattr(self, kind):
+                if name in taken:
                     raise ValueError(f"{kind}.{name}: the name is taken; choose another")
+            taken |= set(getattr(self, kind))
+        networks = {*self.experiments, *self.localizers}
+        for name, ensemble in self.ensembles.items():
+            for member in ensemble.members:
+                where = f"ensembles.{name}.members"
+                _known(member, networks, where, "experiments or localizers")
         _known(self.ablation.localizer, self.localizers, "ablation.localizer", "localizers")
         for row in self.ablation.rows:
             try:

@@ -16,7 +16,7 @@ def measure(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
         predictions: the table of `prediction.predict`, with training, validation and test samples.
 
     Returns:
-        train and val: accuracy and mean_iou; test: these, iou_50 (share of boxes with IoU ≥ 0.5),
+        train: accuracy and mean_iou; val and test: these, iou_50 (share of boxes with IoU ≥ 0.5),
         the recall of each class, their mean (balanced_accuracy), and majority_accuracy: what
         answering the training samples' commonest class would score. Shares in [0, 1].
     """
@@ -24,11 +24,7 @@ def measure(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
     majority = parts["train"]["actual"].mode()[0]
     return {
         "train": _core(parts["train"]),
-        "val": _core(parts["val"]),
-        "test": {
-            **_all(parts["test"]),
-            "majority_accuracy": float((parts["test"]["actual"] == majority).mean()),
-        },
+        **{name: _all(parts[name], majority) for name in ("val", "test") if name in parts},
     }
 
 
@@ -40,16 +36,14 @@ def validated(answers: Sequence[pd.DataFrame], histories: Sequence[pd.DataFrame]
         histories: of each seed the table of `training.train`.
 
     Returns:
-        val: accuracy, mean_iou, iou_50, both recalls and balanced_accuracy, each a list; train:
-        accuracy and mean_iou, likewise; train_seconds, a list.
+        train and val: the figures of `measure`, each a list; train_seconds, a list.
     """
-    of_seed = [dict(iter(table.groupby("split"))) for table in answers]
-    figures = {
-        "train": pd.DataFrame([_core(parts["train"]) for parts in of_seed]),
-        "val": pd.DataFrame([_all(parts["val"]) for parts in of_seed]),
-    }
+    measured = [measure(table) for table in answers]
     return {
-        **{part: table.to_dict("list") for part, table in figures.items()},
+        **{
+            part: pd.DataFrame([figures[part] for figures in measured]).to_dict("list")
+            for part in ("train", "val")
+        },
         "train_seconds": [round(float(table["seconds"].sum()), 1) for table in histories],
     }
 
@@ -85,7 +79,7 @@ def _core(part: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _all(part: pd.DataFrame) -> dict[str, float]:
+def _all(part: pd.DataFrame, majority: str) -> dict[str, float]:
     actual, predicted = part["actual"], part["predicted"]
     recalls = recall_score(actual, predicted, labels=[WITHOUT, WITH], average=None, zero_division=0)
     return {
@@ -94,4 +88,5 @@ def _all(part: pd.DataFrame) -> dict[str, float]:
         "recall_with_mask": float(recalls[1]),
         "recall_without_mask": float(recalls[0]),
         "balanced_accuracy": float(balanced_accuracy_score(actual, predicted)),
+        "majority_accuracy": float((actual == majority).mean()),
     }

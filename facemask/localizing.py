@@ -53,7 +53,7 @@ def train(
         InputError: the weights are missing, layers do not fit, or a loss was not finite.
     """
     once = settings.model_copy(update={"seeds": 1})
-    others = [application, weights, seed]
+    others: list[int | str] = [application, weights, seed]
     folder = resume.own_folder(state, resume.digest(crops.pixels, splits, [once], others))
 
     def step(chosen: Localizer, start: Path | None, end: Path) -> pd.DataFrame:
@@ -139,7 +139,7 @@ def batches(
         rng = np.random.default_rng([seed, epoch(), numbers[row]]) if epoch else None
         if rng:
             # Who answers after one look at the whole crop learns from such looks alone.
-            close = settings.canvas.looks > 1 and rng.integers(2)
+            close = int(settings.canvas.looks > 1 and rng.integers(2))
         return view(settings, crops[numbers[row]], true[row], bool(close), rng)
 
     def read() -> Iterator[tuple[Any, ...]]:
@@ -238,7 +238,7 @@ def answer(
     """
     size, fit = settings.canvas.size, settings.canvas.fit
     sides = np.array([crop.shape[1::-1] for crop in crops])
-    fitting = np.stack([canvas.fitting(*side, size, fit) for side in sides])
+    fitting = np.stack([canvas.fitting(w, h, size, fit) for w, h in sides])
     labels, corners = look(model, crops, fitting)
     for _ in range(settings.canvas.looks - 1):
         box = corners.mean(axis=0)

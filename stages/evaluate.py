@@ -1,10 +1,11 @@
 """Make the figures of one experiment from what its networks answered."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from facemask import evaluation, statistics
+from facemask import calibration, evaluation, statistics
 from facemask.files import read_json, write_csv, write_json
 from stages.common import Run, run_stage, trained_folders
 
@@ -22,12 +23,23 @@ def evaluate(run: Run, name: str) -> None:
         read_json(folders[0] / "parameters.json"),
         run.params.split.protocol,
     )
+    write_figures(run, name, metrics, answers)
+
+
+def write_figures(
+    run: Run, name: str, metrics: dict[str, Any], answers: Sequence[pd.DataFrame]
+) -> None:
+    """Write metrics, and how sure they are, by the answers of each seed."""
     tested = answers[0][answers[0]["split"] == "test"].drop(columns="split")
-    sure: dict[str, Any] = {"count": len(folders), "intervals": statistics.intervals(tested)}
-    if len(folders) > 1:
+    sure: dict[str, Any] = {
+        "count": len(answers),
+        "intervals": statistics.intervals(tested),
+        "calibration": calibration.summary(answers[0]),
+    }
+    if len(answers) > 1:
         sure["seeds"] = statistics.spread([evaluation.measure(each)["test"] for each in answers])
         spread = {figure: sure["seeds"][figure] for figure in SPREAD}
-        metrics["seeds"] = {"count": len(folders), **spread}
+        metrics["seeds"] = {"count": len(answers), **spread}
     write_json(metrics, run.metrics / f"{name}.json")
     write_json(sure, run.metrics / "statistics" / f"{name}.json")
     write_csv(tested.round(6), run.metrics / "predictions" / f"{name}.csv")

@@ -10,6 +10,15 @@ from sklearn import metrics as sklearn_metrics
 from facemask import evaluation
 
 WITH, WITHOUT = "with_mask", "without_mask"
+FIGURES = [
+    "accuracy",
+    "mean_iou",
+    "iou_50",
+    "recall_with_mask",
+    "recall_without_mask",
+    "balanced_accuracy",
+    "majority_accuracy",
+]
 
 
 def random_predictions(seed: int = 0, count: int = 300) -> pd.DataFrame:
@@ -100,16 +109,8 @@ def test_summary_has_the_shape_of_a_metrics_file() -> None:
     shape = {key: list(value) if isinstance(value, dict) else None for key, value in found.items()}
     assert shape == {
         "train": ["accuracy", "mean_iou"],
-        "val": ["accuracy", "mean_iou"],
-        "test": [
-            "accuracy",
-            "mean_iou",
-            "iou_50",
-            "recall_with_mask",
-            "recall_without_mask",
-            "balanced_accuracy",
-            "majority_accuracy",
-        ],
+        "val": FIGURES,
+        "test": FIGURES,
         "params": ["total", "trainable"],
         "epochs": None,
         "best_epoch": None,
@@ -122,3 +123,16 @@ def test_summary_has_the_shape_of_a_metrics_file() -> None:
     assert json.loads(json.dumps(found)) == found
     for name in ("train", "val", "test"):
         assert all(0 <= value <= 1 for value in found[name].values())
+
+
+def test_what_decisions_go_by_is_of_every_seed_and_not_of_the_test() -> None:
+    seeds = [random_predictions(seed) for seed in (1, 2)]
+    unseen = [table[table["split"] != "test"] for table in seeds]
+    histories = [pd.DataFrame({"seconds": [1.0, 2.5]}), pd.DataFrame({"seconds": [4.0]})]
+    found = evaluation.validated(unseen, histories)
+    assert list(found) == ["train", "val", "train_seconds"]
+    assert found["train_seconds"] == [3.5, 4.0]
+    for number, table in enumerate(seeds):
+        whole = evaluation.measure(table)
+        for part in ("train", "val"):
+            assert {key: values[number] for key, values in found[part].items()} == whole[part]

@@ -34,6 +34,8 @@ EXPERIMENTS = [
 ]
 LOCALIZER = "localizer"
 MEASURED = [*EXPERIMENTS, LOCALIZER]
+ENSEMBLE, ROW = "ensemble", "coarse_cells"
+MEMBERS = [LOCALIZER, "mobilenet_6"]
 CLASSES = ("with_mask", "without_mask")
 STUDY = [name for name in EXPERIMENTS if name != "mobilenet_tuned"]
 
@@ -79,6 +81,9 @@ def shrink(params):
     small = {"epochs": 1, "frozen": "out_relu", "width": 8}
     params["localizers"] = {LOCALIZER: params["localizers"][LOCALIZER] | small}
     params["localizers"][LOCALIZER]["canvas"]["size"] = 64
+    params["ensembles"] = {ENSEMBLE: {"members": MEMBERS}}
+    params["ablation"]["common"] = {"seeds": 2}
+    params["ablation"]["rows"] = {ROW: params["ablation"]["rows"][ROW]}
 
 
 def ran(output):
@@ -93,7 +98,7 @@ def project(tmp_path_factory):
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "-qm", "before")
     output = dvc(folder, "repro")
-    assert len(ran(output)) == 6 + 2 + 1 + 2 * len(MEASURED) + 1
+    assert len(ran(output)) == 6 + 2 + 1 + 2 * len(MEASURED) + 4
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "-qm", "after")
     return folder
@@ -221,6 +226,42 @@ def test_the_report_names_every_experiment_and_its_pictures_exist(project):
     assert "random weights" in text
 
 
+def test_an_ensemble_lies_between_its_members(project):
+    tables = {
+        name: pd.read_csv(project / f"metrics/sample/predictions/{name}.csv")
+        for name in (ENSEMBLE, *MEMBERS)
+    }
+    metrics = json.loads((project / f"metrics/sample/{ENSEMBLE}.json").read_text())
+    # A localizer, and an experiment with two seeds.
+    assert metrics["networks"] == 3
+    assert metrics["test"]["mean_iou"] == pytest.approx(overlap(tables[ENSEMBLE]).mean(), abs=1e-5)
+    corner = [table["pred_x0"] for table in tables.values()]
+    again = pd.read_csv(project / "models/sample/mobilenet_6/repeat_1/predictions.csv")
+    corner.append(again.loc[again["split"] == "test", "pred_x0"].reset_index(drop=True))
+    low, high = np.min(corner[1:], axis=0), np.max(corner[1:], axis=0)
+    assert ((corner[0] >= low - 1e-5) & (corner[0] <= high + 1e-5)).all()
+
+
+def test_rows_of_the_ablation_do_not_see_the_test_samples(project):
+    figures = json.loads((project / f"metrics/sample/ablation/{ROW}.json").read_text())
+    assert list(figures) == ["train", "val", "train_seconds"]
+    assert len(figures["val"]["accuracy"]) == len(figures["train_seconds"]) == 2
+    folder = project / "models/sample/ablation" / ROW
+    for answers in folder.rglob("predictions.csv"):
+        assert set(pd.read_csv(answers)["split"]) == {"train", "val"}
+
+
+def test_the_page_beyond_the_study_tells_of_all_and_its_pictures_exist(project):
+    folder = project / "docs/results/sample/beyond"
+    text = (folder / "README.md").read_text()
+    for name in (LOCALIZER, ENSEMBLE, ROW):
+        assert f"| `{name}` |" in text
+    linked = {part.split(")")[0] for part in text.split("](")[1:]}
+    assert len(linked) >= 4
+    for picture in linked:
+        assert (folder / picture).stat().st_size > 2000
+
+
 def test_dvclive_logs_every_epoch_of_both_splits(project):
     live = project / "models/sample/scratch_1/live/plots/metrics"
     for split in ("train", "eval"):
@@ -250,7 +291,7 @@ def test_the_plots_page_draws_without_network(project, tmp_path):
 
 def test_one_changed_value_reruns_its_experiment_alone(project):
     output = dvc(project, "exp", "run", "-S", "experiments.scratch_1.epochs=2")
-    assert ran(output) == ["train@scratch_1", "evaluate@scratch_1", "report"]
+    assert sorted(ran(output)) == ["beyond", "evaluate@scratch_1", "report", "train@scratch_1"]
     changes = json.loads(dvc(project, "metrics", "diff", "--json"))
     epochs = changes["metrics/sample/scratch_1.json"]["epochs"]
     assert (epochs["old"], epochs["new"]) == (1, 2)

@@ -1,0 +1,168 @@
+"""The page of what goes beyond the study: localizers, ensembles, what gave what, where they fail.
+
+Figures are fractions 0..1 in tables and per cent in the rendered text.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from facemask.failures import GROUPS
+from facemask.markdown import NONE, markdown_table, percent
+
+Metrics = Mapping[str, Any]
+
+FIGURES = {
+    "accuracy": "accuracy",
+    "majority_accuracy": "majority class alone",
+    "recall_with_mask": "recall with mask",
+    "recall_without_mask": "recall without mask",
+    "mean_iou": "mean IoU",
+    "iou_50": "IoU ≥ 0.5",
+}
+
+
+def render(
+    *,
+    dataset: str,
+    protocol: str,
+    metrics: Mapping[str, Metrics],
+    statistics: Mapping[str, Metrics],
+    ablation: Mapping[str, Metrics],
+    changes: Mapping[str, Mapping[str, Any]],
+    common: Mapping[str, Any],
+    groups: Mapping[str, pd.DataFrame],
+    subject: str,
+    pictures: Mapping[str, str],
+) -> str:
+    """Return the page.
+
+    Args:
+        dataset, protocol: what it is of.
+        metrics: of the study's networks that stand beside, of localizers and ensembles.
+        statistics: of the same, as the evaluate stage writes them.
+        ablation: of each row that was run, what `evaluation.validated` returns.
+        changes, common: of params.yaml, what rows change and what all do.
+        groups: what `failures.by_group` returns.
+        subject: the localizer whose failures are shown.
+        pictures: augmentation, reliability, groups, worst and, if there is one, misclassified: the
+            paths from the page.
+    """
+    parts = [
+        f"# Beyond the study: {dataset}",
+        f"Made by `dvc repro`; protocol `{protocol}`. A localizer looks where a map of heat tells "
+        "it to (facemask/networks/localizer.py) instead of answering from a pooled vector; an "
+        "ensemble is the mean of two.",
+        "## Figures of the test samples",
+        "In %, with 95 % intervals where there is room: bootstrap over photographs. No choice was "
+        "made by them.",
+        _tests(metrics, statistics),
+        "## What training samples look like",
+        "The first of each row is the crop as it is; the others are what epochs made of it, seen "
+        "from afar or closer.",
+        f"![Samples as augmentation changes them]({pictures['augmentation']})",
+    ]
+    if ablation:
+        parts += ["## Which step gave what", _ablation(ablation, changes, common)]
+    parts += [
+        "## How far probabilities are to be believed",
+        "ECE is the expected calibration error of the test samples, in points: how far confidence "
+        "and accuracy lie apart, over ten bins. The temperature, by which logits are divided, was "
+        "found on validation samples; it changes no answer.",
+        _calibration(statistics),
+        f"![Accuracy over confidence]({pictures['reliability']})",
+        f"## Where `{subject}` fails",
+        "Validation samples, in %: what is changed after a look at them is not chosen by the test.",
+        *(_group(GROUPS[column], table) for column, table in groups.items()),
+        f"![Accuracy and IoU by group]({pictures['groups']})",
+        "### The boxes of least IoU",
+        f"![The worst boxes]({pictures['worst']})",
+        "### All wrong labels",
+    ]
+    wrong = pictures.get("misclassified")
+    parts.append(f"![Faces with a wrong label]({wrong})" if wrong else "There is none.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _tests(metrics: Mapping[str, Metrics], statistics: Mapping[str, Metrics]) -> str:
+    headers = ("network", *FIGURES.values(), "parameters", "seconds of training")
+    rows = []
+    for name, figures in metrics.items():
+        intervals = statistics[name]["intervals"]
+        cells = [_with_interval(figures["test"][key], intervals.get(key)) for key in FIGURES]
+        rows.append(
+            (
+                f"`{name}`",
+                *cells,
+                f"{figures['params']['total']:,}",
+                f"{figures['train_seconds']:,.0f}",
+            )
+        )
+    return markdown_table(headers, rows)
+
+
+def _with_interval(value: float, interval: Mapping[str, float] | None) -> str:
+    if interval is None:
+        return percent(value)
+    return f"{percent(value)} [{percent(interval['low'])}, {percent(interval['high'])}]"
+
+
+def _ablation(
+    ablation: Mapping[str, Metrics],
+    changes: Mapping[str, Mapping[str, Any]],
+    common: Mapping[str, Any],
+) -> str:
+    headers = ("row", "what is changed", "seeds", *FIGURES.values(), "seconds")
+    rows = []
+    for name, figures in ablation.items():
+        cells = [_spread(figures["val"][key]) for key in FIGURES]
+        seeds = len(figures["train_seconds"])
+        seconds = f"{np.mean(figures['train_seconds']):,.0f}"
+        rows.append((f"`{name}`", flat(changes[name]) or NONE, seeds, *cells, seconds))
+    text = (
+        "Validation samples, in %: mean and, behind ±, sample standard deviation over seeds. All "
+        f"rows: {flat(common)}. These are smaller and shorter trainings than the localizer's, all "
+        "alike but for what a row changes."
+    )
+    return f"{text}\n\n{markdown_table(headers, rows, left=2)}"
+
+
+def flat(changes: Mapping[str, Any], above: str = "") -> str:
+    """Spell nested changes as `-S` would: canvas.fit=stretch, epochs=6."""
+    parts = []
+    for key, value in changes.items():
+        name = f"{above}{key}"
+        parts.append(
+            flat(value, f"{name}.") if isinstance(value, Mapping) else f"{name}={_plain(value)}"
+        )
+    return ", ".join(parts)
+
+
+def _plain(value: Any) -> str:  # noqa: ANN401 - whatever YAML holds
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = percent(float(np.mean(values)))
+    return f"{mean} ± {percent(float(np.std(values, ddof=1)))}" if len(values) > 1 else mean
+
+
+def _calibration(statistics: Mapping[str, Metrics]) -> str:
+    headers = ("network", "temperature", "ECE as answered", "ECE with the temperature")
+    rows = []
+    for name, figures in statistics.items():
+        found = figures["calibration"]
+        errors = (percent(found["ece"]), percent(found["ece_scaled"]))
+        rows.append((f"`{name}`", f"{found['temperature']:.2f}", *errors))
+    return markdown_table(headers, rows)
+
+
+def _group(title: str, table: pd.DataFrame) -> str:
+    headers = (title, "samples", "accuracy", "mean IoU", "IoU ≥ 0.5")
+    rows = [
+        (row.group, row.samples, percent(row.accuracy), percent(row.mean_iou), percent(row.iou_50))
+        for row in table.itertuples()
+    ]
+    return markdown_table(headers, rows)

@@ -1,0 +1,58 @@
+"""Several networks that answer as one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from facemask import boxes, calibration
+from facemask.errors import InputError
+from facemask.prediction import NAMES, PREDICTED, TRUE
+
+SAMPLE = ["sample", "image", "face", "flip", "split"]
+
+
+def fuse(answers: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return what networks answer together.
+
+    The probability is the mean of theirs, each calibrated by its own temperature on the validation
+    samples, so that none speaks louder for being surer. The box is the mean of theirs, side by
+    side, weighed by the quality that each expects of its own: the agreement of a localizer's boxes
+    in the crop and in its mirror image. Networks that tell none count as 1.
+
+    Args:
+        answers: of each network the table of `prediction.predict` or `localizing.predict`.
+
+    Returns:
+        A table of `prediction.predict`.
+
+    Raises:
+        InputError: the networks did not answer on the same samples.
+    """
+    first = answers[0][SAMPLE]
+    if any(not first.equals(other[SAMPLE]) for other in answers):
+        raise InputError(
+            "the members of an ensemble did not answer on the same samples: train them again"
+        )
+    probability = np.mean([_calibrated(table) for table in answers], axis=0)
+    told = np.stack([table[PREDICTED].to_numpy() for table in answers])
+    box = np.average(told, axis=0, weights=np.broadcast_to(_qualities(answers), told.shape))
+    true = answers[0][TRUE].to_numpy(np.float32)
+    table = answers[0][[*SAMPLE, "actual"]].copy()
+    table["predicted"] = NAMES[(probability > 0.5).astype(int)]
+    table["probability"] = probability
+    table["iou"] = np.asarray(boxes.iou(true, box.astype(np.float32)))
+    table[TRUE] = true
+    table[PREDICTED] = box
+    return table
+
+
+def _calibrated(table: pd.DataFrame) -> np.ndarray:
+    divisor = calibration.temperature(table[table["split"] == "val"])
+    return calibration.scaled(table["probability"], divisor).to_numpy()
+
+
+def _qualities(answers: Sequence[pd.DataFrame]) -> np.ndarray:
+    """Of each network and sample, (m, N, 1); a box that agrees with nothing still counts a bit."""
+    told = [table.get("agreement", pd.Series(1.0, table.index)) for table in answers]
+    return np.maximum(np.stack(told), 1e-3)[:, :, None]

@@ -1,0 +1,162 @@
+"""Pictures of localizers: what they are shown, how sure they are, where they fail."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib import style
+from matplotlib.figure import Figure
+
+from facemask import boxes, calibration, canvas, failures, figures, localizing
+from facemask.config import Localizer
+from facemask.figures import FACES, GREY, MEASURED, STYLE, VAL
+from facemask.pixels import Crops
+from facemask.prediction import PREDICTED, TRUE
+
+CELL = 256  # px, the side of the square on which a crop is drawn for a sheet
+EPOCHS = 7  # drawn beside a crop as it is
+SHOWN = 6  # crops of each
+WORST = 24
+
+
+def draw(
+    folder: Path,
+    *,
+    crops: Crops,
+    samples: pd.DataFrame,
+    settings: Localizer,
+    seed: int,
+    answers: pd.DataFrame,
+    tested: Mapping[str, pd.DataFrame],
+    groups: Mapping[str, pd.DataFrame],
+) -> dict[str, str]:
+    """Draw the pictures of `beyond.render`.
+
+    Args:
+        folder: where to.
+        crops: in their own proportions.
+        samples: the table of `split`.
+        settings, seed: of the localizer whose augmentation is shown.
+        answers: its answers on validation samples.
+        tested: of each network, answers on the validation and test samples.
+        groups: what `failures.by_group` returns.
+
+    Returns:
+        What each picture shows and its name in the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {
+        "augmentation": folder / "augmentation.jpg",
+        "reliability": folder / "reliability.png",
+        "groups": folder / "groups.png",
+        "worst": folder / "worst.jpg",
+    }
+    augmentation_sheet(crops, samples, settings, seed, drawn["augmentation"])
+    reliability_picture(tested, drawn["reliability"])
+    groups_picture(groups, drawn["groups"])
+    answer_sheet(crops, failures.worst_boxes(answers, WORST), drawn["worst"])
+    wrong = failures.misclassified(answers)
+    if len(wrong):
+        drawn["misclassified"] = folder / "misclassified.jpg"
+        answer_sheet(crops, wrong, drawn["misclassified"])
+    return {name: path.name for name, path in drawn.items()}
+
+
+def augmentation_sheet(
+    crops: Crops,
+    samples: pd.DataFrame,
+    settings: Localizer,
+    seed: int,
+    path: str | os.PathLike[str],
+) -> None:
+    """Draw training samples as they are, and what `localizing.view` shows of them in epochs."""
+    rows = samples[samples["split"] == "train"]
+    rows = rows.iloc[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)]
+    images, seen = [], []
+    for number, true in zip(rows["sample"], boxes.true_boxes(rows), strict=True):
+        views = [localizing.view(settings, crops[number], true, False, None)]
+        for epoch in range(EPOCHS):
+            rng = np.random.default_rng([seed, epoch, number])
+            close = settings.canvas.looks > 1 and bool(rng.integers(2))
+            views.append(localizing.view(settings, crops[number], true, close, rng))
+        for image, box in views:
+            images.append(image)
+            seen.append(box)
+    labels = np.repeat(rows["label"].to_numpy(), EPOCHS + 1)
+    figures.contact_sheet(images, np.array(seen), labels, path, columns=EPOCHS + 1)
+
+
+def answer_sheet(crops: Crops, answers: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Draw answers beside what was annotated, each crop in its own proportions."""
+    seen = [crops[number] for number in answers["sample"]]
+    sides = np.array([crop.shape[1::-1] for crop in seen])
+    transforms = np.stack([canvas.fitting(w, h, CELL, "letterbox") for w, h in sides])
+    images = [canvas.draw(*pair, CELL) for pair in zip(seen, transforms, strict=True)]
+    shown = answers.copy()
+    for columns in (TRUE, PREDICTED):
+        corners = answers[columns].to_numpy(float) * np.tile(sides, 2)
+        shown[columns] = canvas.transformed(corners, transforms) / CELL
+    figures.prediction_sheet(images, shown, path)
+
+
+@style.context(STYLE)
+def reliability_picture(tested: Mapping[str, pd.DataFrame], path: str | os.PathLike[str]) -> None:
+    """Draw accuracy over confidence of test samples, as answered and with the temperature.
+
+    Above stand the bins' accuracies, below how many samples they hold. The temperature is that of
+    the validation samples.
+    """
+    figure = Figure(figsize=(3.4 * len(tested), 4.2), layout="constrained")
+    panels = figure.subplots(
+        2, len(tested), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1)
+    )
+    for (name, answers), (above, below) in zip(tested.items(), panels.T, strict=True):
+        parts = dict(iter(answers.groupby("split")))
+        divisor, test = calibration.temperature(parts["val"]), parts["test"]
+        mended = test.assign(probability=calibration.scaled(test["probability"], divisor))
+        above.plot([0.5, 1], [0.5, 1], color=GREY, ls=":", lw=1.2)
+        both = (
+            ("as answered", test, VAL, 0.0),
+            (f"temperature {divisor:.2f}", mended, MEASURED, 1.0),
+        )
+        for label, table, colour, beside in both:
+            bins = calibration.reliability(table)
+            held = bins.dropna()
+            error = 100 * calibration.expected_error(table)
+            above.plot(
+                held["confidence"], held["accuracy"], "o-", color=colour, ms=4,
+                label=f"{label}: ECE {error:.1f}",
+            )  # fmt: skip
+            wide = 0.4 * (bins["high"] - bins["low"])
+            left = bins["low"] + wide * (0.25 + beside)
+            below.bar(left, bins["count"], wide, align="edge", color=colour)
+        above.set(title=name, ylim=(0, 1.02))
+        above.legend(loc="lower left", fontsize=8)
+        below.set(xlabel="confidence", yscale="log")
+    panels[0, 0].set_ylabel("accuracy")
+    panels[1, 0].set_ylabel("samples")
+    figures.save(figure, path)
+
+
+@style.context(STYLE)
+def groups_picture(groups: Mapping[str, pd.DataFrame], path: str | os.PathLike[str]) -> None:
+    """Draw accuracy, mean IoU and the share of boxes with IoU ≥ 0.5 by size, neighbours, class."""
+    lengths = [len(table) for table in groups.values()]
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(groups), sharey=True, squeeze=False, width_ratios=lengths)[0]
+    columns = {"accuracy": "accuracy", "mean_iou": "mean IoU", "iou_50": "IoU ≥ 0.5"}
+    for axes, (column, table) in zip(panels, groups.items(), strict=True):
+        places = np.arange(len(table))
+        for number, (key, label) in enumerate(columns.items()):
+            axes.bar(
+                places + 0.27 * (number - 1), table[key], 0.25, color=FACES[number], label=label
+            )
+        names = [f"{row.group}\n({row.samples})".replace("_", " ") for row in table.itertuples()]
+        axes.set_xticks(places, names, fontsize=7, rotation=30 if len(table) > 4 else 0)
+        axes.set(title=failures.GROUPS[column].capitalize(), ylim=(0, 1.02))
+        axes.grid(axis="x", visible=False)
+    panels[0].set_ylabel("share")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    figures.save(figure, path)

@@ -1,0 +1,59 @@
+"""Make the page of localizers and ensembles: figures, what gave what, where they fail."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from facemask import beyond, failures, sightings
+from facemask.files import read_json, write_text
+from facemask.pixels import Crops
+from stages.common import Run, run_stage
+
+
+def write_page(run: Run) -> None:
+    """Write README.md and its pictures."""
+    params, splits = run.params, pd.read_csv(run.splits)
+    subject, named = params.ablation.localizer, [*params.localizers, *params.ensembles]
+    networks = {
+        name: pd.read_csv(run.models / name / "predictions.csv")
+        for name in named
+        if (run.metrics / f"{name}.json").exists()
+    }
+    answers = networks[subject][networks[subject]["split"] == "val"].reset_index(drop=True)
+    faces = pd.read_csv(run.data / "annotations.csv")
+    groups = failures.by_group(failures.described(answers, splits, faces))
+    pictures = sightings.draw(
+        run.docs / "beyond",
+        crops=Crops(run.data / "crops/own"),
+        samples=splits,
+        settings=params.localizers[subject],
+        seed=params.seed,
+        answers=answers,
+        tested=networks,
+        groups=groups,
+    )
+    page = beyond.render(
+        dataset=run.metrics.name,
+        protocol=params.split.protocol,
+        metrics=_read(run.metrics, networks),
+        statistics=_read(run.metrics / "statistics", networks),
+        ablation=_read(run.metrics / "ablation", params.ablation.rows),
+        changes=params.ablation.rows,
+        common=params.ablation.common,
+        groups=groups,
+        subject=subject,
+        pictures=pictures,
+    )
+    write_text(page, run.docs / "beyond/README.md")
+
+
+def _read(folder: Path, names: Iterable[str]) -> dict[str, Any]:
+    """What a folder holds of those names."""
+    paths = {name: folder / f"{name}.json" for name in names}
+    return {name: read_json(path) for name, path in paths.items() if path.exists()}
+
+
+if __name__ == "__main__":
+    run_stage(write_page)

@@ -1,0 +1,31 @@
+"""Let several trained networks answer as one, and make its figures."""
+
+import pandas as pd
+
+from facemask import evaluation
+from facemask.ensemble import fuse
+from facemask.files import read_json, write_csv
+from stages.common import Run, run_stage, trained_folders
+from stages.evaluate import write_figures
+
+
+def ensemble(run: Run, name: str) -> None:
+    """Write the metrics of an ensemble: its members are the networks of all their seeds."""
+    members = run.params.ensembles[name].members
+    folders = [folder for member in members for folder in trained_folders(run.models / member)]
+    answers = fuse([pd.read_csv(folder / "predictions.csv") for folder in folders])
+    parameters = [read_json(folder / "parameters.json") for folder in folders]
+    seconds = [pd.read_csv(folder / "history.csv")["seconds"].sum() for folder in folders]
+    metrics = {
+        **evaluation.measure(answers),
+        "params": {key: sum(each[key] for each in parameters) for key in parameters[0]},
+        "networks": len(folders),
+        "train_seconds": round(float(sum(seconds)), 1),
+        "protocol": run.params.split.protocol,
+    }
+    write_csv(answers, run.models / name / "predictions.csv")
+    write_figures(run, name, metrics, [answers])
+
+
+if __name__ == "__main__":
+    run_stage(ensemble)

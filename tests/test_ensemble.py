@@ -1,0 +1,82 @@
+"""Ensembles: between their members, calibrated, and swayed by quality."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from facemask import boxes, calibration
+from facemask.ensemble import fuse
+from facemask.errors import InputError
+from facemask.prediction import NAMES, PREDICTED, TRUE
+
+
+def answers(seed: int, sharpness: float = 1.0, count: int = 400) -> pd.DataFrame:
+    """What a network might answer on samples that are the same for every seed."""
+    known, own = np.random.default_rng(0), np.random.default_rng([1, seed])
+    label = known.integers(0, 2, count)
+    true = np.sort(known.random((count, 2, 2)), axis=1).reshape(count, 4).astype(np.float32)
+    logits = sharpness * (2 * label - 1 + own.normal(0, 1, count))
+    table = pd.DataFrame({"sample": np.arange(count), "image": "a.png", "face": 0, "flip": 0})
+    table["split"] = known.choice(["train", "val", "test"], count)
+    table["actual"] = NAMES[label]
+    table["probability"] = 1 / (1 + np.exp(-logits))
+    table["predicted"] = NAMES[(table["probability"] > 0.5).astype(int)]
+    table[TRUE] = true
+    table[PREDICTED] = true + own.normal(0, 0.05, (count, 4))
+    table["iou"] = np.asarray(boxes.iou(true, table[PREDICTED].to_numpy(np.float32)))
+    return table
+
+
+def test_several_make_fewer_mistakes_than_each() -> None:
+    members = [answers(seed) for seed in range(5)]
+    fused = fuse(members)
+    assert fused["iou"].mean() > max(table["iou"].mean() for table in members)
+    rights = [(table["actual"] == table["predicted"]).mean() for table in [*members, fused]]
+    assert rights[-1] > max(rights[:-1])
+    np.testing.assert_allclose(
+        fused["iou"],
+        boxes.iou(fused[TRUE].to_numpy(np.float32), fused[PREDICTED].to_numpy(np.float32)),
+        atol=1e-6,
+    )
+
+
+def test_of_a_network_and_itself_comes_its_calibrated_answer() -> None:
+    one = answers(3, sharpness=4)
+    fused = fuse([one, one])
+    np.testing.assert_allclose(fused[PREDICTED], one[PREDICTED], atol=1e-6)
+    assert (fused["predicted"] == one["predicted"]).all()
+    divisor = calibration.temperature(one[one["split"] == "val"])
+    assert divisor > 1.5
+    np.testing.assert_allclose(
+        fused["probability"], calibration.scaled(one["probability"], divisor)
+    )
+
+
+def test_one_that_is_too_sure_does_not_speak_louder() -> None:
+    first, second = answers(0), answers(1)
+    logits = np.log(second["probability"] / (1 - second["probability"]))
+    louder = second.assign(probability=1 / (1 + np.exp(-3 * logits)))
+    np.testing.assert_allclose(
+        fuse([first, louder])["probability"], fuse([first, second])["probability"], atol=5e-3
+    )
+
+
+def test_boxes_weigh_as_the_networks_agree_with_themselves() -> None:
+    first, second = answers(0), answers(1)
+    told = first.assign(agreement=0.9), second.assign(agreement=0.3)
+    expected = 0.75 * first[PREDICTED] + 0.25 * second[PREDICTED]
+    np.testing.assert_allclose(fuse(told)[PREDICTED], expected)
+    # Who does not tell counts as sure, who agrees with nothing hardly counts, and alone it does.
+    np.testing.assert_allclose(
+        fuse([first, second.assign(agreement=0.0)])[PREDICTED], first[PREDICTED], atol=2e-3
+    )
+    nobody = fuse([first.assign(agreement=0.0), second.assign(agreement=0.0)])
+    np.testing.assert_allclose(nobody[PREDICTED], (first[PREDICTED] + second[PREDICTED]) / 2)
+
+
+def test_answers_on_other_samples_are_refused() -> None:
+    first = answers(0)
+    with pytest.raises(InputError, match="same samples"):
+        fuse([first, first.assign(sample=first["sample"] + 1)])
+    with pytest.raises(InputError, match="same samples"):
+        fuse([first, first.iloc[:-1]])

@@ -1,0 +1,62 @@
+"""Pictures of localizers: drawn from what they are given, boxes at their place."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from test_localizing import settings, toys
+
+from facemask import failures, figures, sightings
+from facemask.boxes import true_boxes
+from facemask.prediction import table_of
+
+__all__ = ["toys"]
+
+
+def answers(splits):
+    rng = np.random.default_rng(0)
+    box = true_boxes(splits) + rng.normal(0, 0.05, (len(splits), 4)).astype(np.float32)
+    return table_of(splits, rng.random(len(splits)), box)
+
+
+def test_sheets_show_crops_in_their_proportions_and_boxes_where_they_are(toys, monkeypatch):
+    crops, splits = toys
+    told = answers(splits)
+    given = {}
+    monkeypatch.setattr(
+        figures, "prediction_sheet", lambda images, table, path: given.update(i=images, t=table)
+    )
+    sightings.answer_sheet(crops, told.iloc[5:9], "unused.jpg")
+    for image, number, row in zip(given["i"], range(5, 9), given["t"].itertuples(), strict=True):
+        height, width = crops[number].shape[:2]
+        padded = (image == 127).all(axis=2)
+        share = min(width, height) / max(width, height)
+        assert 1 - padded.mean() == pytest.approx(share, abs=0.03)
+        # The one coloured square is where the true box is said to be.
+        y, x = np.nonzero(image.max(axis=2).astype(int) - image.min(axis=2) > 60)
+        seen = np.array([x.min(), y.min(), x.max() + 1, y.max() + 1]) / sightings.CELL
+        box = [row.true_x0, row.true_y0, row.true_x1, row.true_y1]
+        np.testing.assert_allclose(box, seen, atol=0.02)
+
+
+def test_all_pictures_are_drawn_and_wrong_labels_only_if_there_are(toys, tmp_path):
+    crops, splits = toys
+    told = answers(splits)
+    faces = pd.DataFrame({"image": "a.png", "face": [0], "name": ["with_mask"]})
+    described = failures.described(told, splits.assign(enclosed=0), faces)
+    common = {
+        "crops": crops,
+        "samples": splits,
+        "settings": settings(),
+        "seed": 1,
+        "tested": {"finder": told, "other": told},
+        "groups": failures.by_group(described),
+    }
+    drawn = sightings.draw(tmp_path / "a", answers=told, **common)
+    assert set(drawn) == {"augmentation", "reliability", "groups", "worst", "misclassified"}
+    for name in drawn.values():
+        assert cv2.imread(str(tmp_path / "a" / name)).std() > 5
+    right = told[told["actual"] == told["predicted"]]
+    assert "misclassified" not in sightings.draw(tmp_path / "b", answers=right, **common)
+    for name in ("augmentation.jpg", "reliability.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
