@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from facemask import config
 from facemask.errors import InputError
+from facemask.files import write_json
 
 PARAMS = Path("params.yaml")
 
@@ -73,6 +74,38 @@ def compare(
     # Names are printed as they are, even with brackets.
     console = Console(markup=False, highlight=False)
     console.print(f"A: {a}\nB: {b}\n", table, _remarks(first), sep="\n")
+
+
+@app.command()
+def pool(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An experiment.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER...", help="Metrics of each fold, as metrics/kaggle_grouped"),
+    ],
+) -> None:
+    """Pool the folds of the grouped protocol: figures over all photographs, each tested once.
+
+    Prints them with their 95 % intervals and how they vary from fold to fold, and writes
+    FOLDER/folds/NAME.json in the first folder.
+    """
+    from facemask import statistics
+
+    tables = [_read(name, folder, statistics.COLUMNS) for folder in folders]
+    figures = statistics.pooled(tables)
+    write_json(figures, folders[0] / "folds" / f"{name}.json")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in ("figure, %", "pooled", "95 % interval", "folds"):
+        table.add_column(column, justify="left" if column == "figure, %" else "right")
+    for figure, value in figures["figures"].items():
+        table.add_row(
+            _spelt(figure),
+            f"{100 * value['value']:.2f}",
+            f"{100 * value['low']:.2f} to {100 * value['high']:.2f}",
+            " ".join(f"{100 * each:.2f}" for each in value["folds"]),
+        )
+    console = Console(markup=False, highlight=False)
+    console.print(f"{name}, {len(tables)} folds\n", table, _majority(pd.concat(tables)), sep="\n")
 
 
 def _default_metrics() -> Path:
@@ -140,7 +173,7 @@ def _table(comparison: pd.DataFrame) -> Table:
     for row in comparison.itertuples():
         certain = row.low > 0 or row.high < 0
         table.add_row(
-            row.figure.replace("_", " ").replace("iou", "IoU"),
+            _spelt(row.figure),
             f"{100 * row.first:.2f}",
             f"{100 * row.second:.2f}",
             f"{100 * row.difference:+.2f}",
@@ -152,13 +185,23 @@ def _table(comparison: pd.DataFrame) -> Table:
     return table
 
 
+def _spelt(figure: str) -> str:
+    return figure.replace("_", " ").replace("iou", "IoU")
+
+
 def _remarks(predictions: pd.DataFrame) -> str:
+    return (
+        f"{_majority(predictions)}\n\n"
+        "B - A is in points; * marks an interval without 0. p is how often swapping the two's "
+        "answers on random photographs makes a difference at least as large. Neither covers the "
+        "chance in training: another seed, another network."
+    )
+
+
+def _majority(predictions: pd.DataFrame) -> str:
     shares = predictions["actual"].value_counts(normalize=True)
     return (
         f"\n{len(predictions)} test samples of {predictions['image'].nunique()} photographs. "
         f"{100 * shares.iloc[0]:.2f} % of these samples are {shares.index[0]}: always answering "
-        "that would score as much accuracy. Read accuracy beside it and beside both recalls.\n\n"
-        "B - A is in points; * marks an interval without 0. p is how often swapping the two's "
-        "answers on random photographs makes a difference at least as large. Neither covers the "
-        "chance in training: another seed, another network."
+        "that would score as much accuracy. Read accuracy beside it and beside both recalls."
     )

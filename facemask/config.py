@@ -20,7 +20,7 @@ from facemask.errors import InputError
 
 # Names in metrics/<dataset> that are not experiments.
 RESERVED = {
-    "ablation", "backbones", "data", "predictions", "searches", "statistics", "validation",
+    "ablation", "backbones", "data", "folds", "predictions", "searches", "statistics", "validation",
 }  # fmt: skip
 # What an experiment on a search's findings says where the value is the search's, and a valid value
 # to stand there until `choose` puts in what was found.

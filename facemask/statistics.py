@@ -8,6 +8,7 @@ that is `spread`.
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -139,6 +140,34 @@ def spread(runs: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
     table = pd.DataFrame(runs)
     both = {"mean": table.mean(skipna=False), "std": table.std(skipna=False)}
     return pd.DataFrame(both).to_dict("index")
+
+
+def pooled(folds: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """Return the figures of folds that were tested one after the other, as of one test set.
+
+    Args:
+        folds: the test samples of each, as for `intervals`.
+
+    Returns:
+        samples and photographs, how many; figures: of each value, low and high, as `intervals`, and
+        folds, the values of each.
+
+    Raises:
+        InputError: two folds test the same photograph.
+    """
+    together = pd.concat(folds, ignore_index=True)
+    seen = pd.concat([pd.Series(fold["image"].unique()) for fold in folds])
+    if seen.duplicated().any():
+        raise InputError(
+            f"{seen.duplicated().sum()} photographs are tested in several folds, as "
+            f"{seen[seen.duplicated()].iloc[0]}: give each fold of the grouped protocol once"
+        )
+    figures: dict[str, dict[str, Any]] = {**intervals(together)}
+    sums = [_sums(fold) for fold in folds]
+    each = np.array([_figures(parts.sum(0), wholes.sum(0)) for parts, wholes in sums])
+    for name, values in zip(FIGURES, each.T, strict=True):
+        figures[name]["folds"] = values.tolist()
+    return {"samples": len(together), "photographs": len(seen), "figures": figures}
 
 
 def precision_recall(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -241,3 +241,24 @@ def test_the_installed_command_and_packages_are_there() -> None:
     folders = sorted(file.parent for file in (ROOT / "facemask").rglob("__init__.py"))
     packages = [".".join(folder.relative_to(ROOT).parts) for folder in folders]
     assert project["tool"]["setuptools"]["packages"] == packages
+
+
+def test_pooled_folds_are_printed_and_kept(tmp_path: Path) -> None:
+    table = pd.read_csv(KAGGLE / "predictions/mobilenet_1.csv")
+    images = table["image"].unique()
+    folders = [tmp_path / "kaggle_grouped", tmp_path / "kaggle_grouped_1"]
+    for folder, part in zip(folders, (images[:50], images[50:]), strict=True):
+        (folder / "predictions").mkdir(parents=True)
+        fold = table[table["image"].isin(part)]
+        fold.to_csv(folder / "predictions/mobilenet_1.csv", index=False)
+    output = facemask("pool", "mobilenet_1", *folders)
+    kept = json.loads((folders[0] / "folds/mobilenet_1.json").read_text())
+    assert kept["samples"] == len(table)
+    for name, figure in kept["figures"].items():
+        cells = " ".join(f"{100 * value:.2f}" for value in figure["folds"])
+        line = re.escape(f"{100 * figure['value']:.2f}") + r" .*" + re.escape(cells)
+        title = name.replace("_", " ").replace("iou", "IoU")
+        assert re.search(rf"^{title} +{line}$", output, re.MULTILINE)
+    assert f"{len(table)} test samples of {len(images)} photographs" in output
+    told = facemask("pool", "mobilenet_1", folders[0], folders[0], code=1)
+    assert "tested in several folds" in told

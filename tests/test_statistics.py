@@ -333,3 +333,24 @@ def test_every_iou_is_in_one_bin(bins: int) -> None:
         expected[min(int(iou * bins), bins - 1)] += 1
     np.testing.assert_allclose(found["iou"], [number / bins for number in range(bins)])
     np.testing.assert_allclose(found["share"], np.array(expected) / len(ious))
+
+
+def test_pooled_figures_are_of_all_photographs_and_of_each_fold() -> None:
+    whole = random_predictions(5, photographs=12)
+    folds = [
+        whole[whole["image"].isin(part)] for part in np.array_split(whole["image"].unique(), 3)
+    ]
+    found = statistics.pooled(folds)
+    assert (found["samples"], found["photographs"]) == (len(whole), whole["image"].nunique())
+    for name, value in statistics.intervals(whole).items():
+        assert {key: found["figures"][name][key] for key in value} == pytest.approx(value)
+    for name, values in zip(
+        statistics.FIGURES, zip(*map(figures, folds), strict=False), strict=True
+    ):
+        assert found["figures"][name]["folds"] == pytest.approx(list(values))
+
+
+def test_a_photograph_in_two_folds_is_refused() -> None:
+    fold = random_predictions(0)
+    with pytest.raises(InputError, match=f"{fold['image'].nunique()} photographs are tested in se"):
+        statistics.pooled([fold, fold])
