@@ -427,15 +427,24 @@ class Config(Section):
     ablation: Ablation
 
     def ablated(self, row: str) -> Localizer:
-        """Return the localizer of a row of the ablation.
+        """Return the localizer of a row of the ablation."""
+        return self._changed(("common",), ("rows", row))
 
-        Raises:
-            ValidationError: the row's keys or values are not those of a localizer.
-        """
+    def _changed(self, *places: tuple[str, ...]) -> Localizer:
+        """Change the ablation's localizer as some of its sections say."""
         entry = self.localizers[self.ablation.localizer].model_dump()
-        for changes in (self.ablation.common, self.ablation.rows[row]):
-            entry = _changed(entry, changes)
-        return Localizer.model_validate(entry)
+        for place in places:
+            changes: Any = self.ablation.model_dump()
+            for key in place:
+                changes = changes[key]
+            entry = _merged(entry, changes)
+        try:
+            return Localizer.model_validate(entry)
+        except ValidationError as error:
+            problems = error.errors()
+        where = ("ablation", *places[-1])
+        told = [_explain({**each, "loc": (*where, *each["loc"])}) for each in problems]
+        raise ValueError("\n".join(told).strip())
 
     def made_from(self, inputs: str) -> str:
         """Return the crops/SIZE or features/BACKBONE that inputs are, of a search those it saw."""
@@ -500,13 +509,9 @@ class Config(Section):
                 where = f"ensembles.{name}.members"
                 _known(member, networks, where, "experiments or localizers")
         _known(self.ablation.localizer, self.localizers, "ablation.localizer", "localizers")
+        self._changed(("common",))
         for row in self.ablation.rows:
-            try:
-                self.ablated(row)
-            except ValidationError as error:
-                problems = [_explain(problem) for problem in error.errors()]
-                where = f"ablation.rows.{row}, with ablation.common:\n"
-                raise ValueError(where + "\n".join(problems)) from None
+            self.ablated(row)
         for name, dataset in self.datasets.items():
             for subject in dataset.remarks:
                 _known(
@@ -560,10 +565,10 @@ def _stand_in(name: str, entry: Any) -> Any:  # noqa: ANN401
     return entry
 
 
-def _changed(entry: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(entry: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Put values in the place of others, in sections within sections as well."""
     changed = {
-        key: _changed(entry[key], value)
+        key: _merged(entry[key], value)
         if isinstance(value, dict) and isinstance(entry.get(key), dict)
         else value
         for key, value in changes.items()

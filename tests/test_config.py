@@ -448,8 +448,28 @@ def test_a_missing_key_is_told(key):
             ["localizers.localizer.backbone is 'mobilenet'", "did you mean 'mobilenet_v2'?"],
         ),
         (
-            {"localizers__localizer__schedule__warmup": 30},
-            ["localizers.localizer: ", "schedule.warmup is 30 of 30 epochs"],
+            {"localizers__localizer__schedule__warmup": 34},
+            ["localizers.localizer: ", "schedule.warmup is 34 of 34 epochs"],
+        ),
+        (
+            {"ensembles__ensemble__members": ["localizer", "localiser"]},
+            ["ensembles.ensemble.members is 'localiser'", "did you mean 'localizer'?"],
+        ),
+        (
+            {"ensembles__localizer": {"members": ["localizer", "scratch_1"]}},
+            ["ensembles.localizer: the name is taken"],
+        ),
+        (
+            {"ablation__localizer": "localiser"},
+            ["ablation.localizer is 'localiser'", "did you mean 'localizer'?"],
+        ),
+        (
+            {"ablation__rows__frozen": {"canvas": {"fits": "stretch"}}},
+            ["ablation.rows.frozen.canvas.fits: unknown key", "did you mean 'fit'?"],
+        ),
+        (
+            {"ablation__common__epochs": 1},
+            ["ablation.common: ", "schedule.warmup is 1 of 1 epochs"],
         ),
         (
             {"localizers__scratch_1": OWN["localizers"]["localizer"]},
@@ -744,7 +764,7 @@ def test_no_key_takes_a_value_of_a_wrong_type(path):
 def test_no_key_may_be_misspelt(path):
     """A letter too many is told with the key it was meant to be."""
     raw, section = opened(path)
-    if path[-2:-1] in (("classes",), ("remarks",), ("options",)):
+    if path[-2:-1] in (("classes",), ("remarks",), ("options",), ("rows",)):
         pytest.skip("any name may stand here")
     section[f"{path[-1]}x"] = section.pop(path[-1])
     with pytest.raises(InputError) as caught:
@@ -752,3 +772,21 @@ def test_no_key_may_be_misspelt(path):
     message = str(caught.value)
     assert f"{'.'.join(path)}x: unknown key" in message
     assert f"did you mean {path[-1]!r}" in message
+
+
+def test_rows_of_the_ablation_change_what_they_name_and_nothing_else() -> None:
+    params = config.parse(OWN)
+    base, common = params.localizers["localizer"].model_dump(), params.ablation.common
+    for row, changes in params.ablation.rows.items():
+        found = flat(params.ablated(row).model_dump())
+        expected = flat(base) | flat(common) | flat(changes)
+        assert found == {key: tuple(v) if isinstance(v, list) else v for key, v in expected.items()}
+
+
+def flat(entry: dict, above: tuple = ()) -> dict:
+    """Values by their path; the options of an optimizer are one value."""
+    found = {}
+    for key, value in entry.items():
+        inner = isinstance(value, dict) and key != "options"
+        found |= flat(value, (*above, key)) if inner else {(*above, key): value}
+    return found
