@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from scipy.special import softmax
 from tqdm import tqdm
 
 from facemask import augmentation, boxes, canvas, prediction, resume, training
@@ -20,6 +21,7 @@ from facemask.pixels import Crops
 
 BOX_FORMAT = "rel_xyxy"
 DRAWING = 2  # threads that draw canvases while the others compute
+ALIKE = 0.5  # IoU from which on two boxes are taken to be of one face
 
 
 def train(
@@ -238,26 +240,46 @@ def answer(
     """
     size, fit = settings.canvas.size, settings.canvas.fit
     sides = np.array([crop.shape[1::-1] for crop in crops])
-    fitting = np.stack([canvas.fitting(w, h, size, fit) for w, h in sides])
-    labels, corners = look(model, crops, fitting)
+    transforms = np.stack([canvas.fitting(w, h, size, fit) for w, h in sides])
+    labels, corners, sure = look(model, crops, transforms)
     for _ in range(settings.canvas.looks - 1):
-        box = corners.mean(axis=0)
-        closer = [canvas.closer(each, size, settings.canvas.closer) for each in box]
-        labels, corners = look(model, crops, np.stack(closer))
-    box = np.clip(corners.mean(axis=0) / np.tile(sides, 2), 0, 1)
-    agreement = keras.ops.convert_to_numpy(boxes.iou(*corners.astype(np.float32)))
-    return labels.mean(axis=0), box, agreement
+        found = together(corners, sure)
+        closer = [canvas.closer(each, size, settings.canvas.closer) for each in found]
+        labels, corners, sure = look(model, crops, np.stack(closer))
+    box = np.clip(together(corners, sure) / np.tile(sides, 2), 0, 1)
+    return labels.mean(axis=0), box, agreement(corners)
 
 
 def look(
     model: keras.Model, crops: Sequence[np.ndarray], transforms: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (2, N, c) and boxes (2, N, 4), px of the crops: of canvases and mirrored."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Look at canvases and at their mirror images.
+
+    Returns:
+        labels (2, N, c); boxes (2, N, 4), px of the crops; and (2, N), how much of the heat is in
+        the hottest cell.
+    """
     size = model.input_shape[1]
-    labels, corners = [], []
+    labels, corners, sure = [], [], []
     for each in (transforms, canvas.mirror(size) @ transforms):
         images = [canvas.draw(*pair, size) for pair in zip(crops, each, strict=True)]
         told = model.predict_on_batch(np.stack(images))
         labels.append(told["label"])
         corners.append(canvas.transformed(size * told["box"], np.linalg.inv(each)))
-    return np.stack(labels), np.stack(corners)
+        sure.append(softmax(told["cells"], axis=1).max(axis=1))
+    return np.stack(labels), np.stack(corners), np.stack(sure)
+
+
+def together(corners: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """Return the mean of two boxes each, (2, N, 4), or where they disagree the one that is surer.
+
+    Two that hardly overlap are of two faces, and their mean would be of neither.
+    """
+    surer = np.take_along_axis(corners, sure.argmax(axis=0)[None, :, None], axis=0)[0]
+    alike = agreement(corners) >= ALIKE
+    return np.where(alike[:, None], corners.mean(axis=0), surer)
+
+
+def agreement(corners: np.ndarray) -> np.ndarray:
+    """Return the IoU of two boxes each, (2, N, 4): (N,)."""
+    return keras.ops.convert_to_numpy(boxes.iou(*corners.astype(np.float32)))
