@@ -29,7 +29,7 @@ def measure(run: Run, samples: pd.DataFrame, images: Path, folder: Path) -> dict
                 pass
 
     def pack() -> None:
-        pixels.pack(samples, images, outputs, run.workers)
+        pixels.pack(samples, images, outputs, folder / "own", run.params.pack.limit, run.workers)
 
     seconds = median(alternate({"decode": decode, "pack": pack}, ROUNDS))
     row = {"photographs": len(paths), "samples": len(samples), **seconds}

@@ -21,7 +21,8 @@ def clone(folder: Path, changes: Mapping[str, Any], experiments: Sequence[str]) 
     (folder / "dvc.lock").unlink()
     file = folder / "params.yaml"
     params = yaml.safe_load(file.read_text(encoding="utf-8"))
-    params["localizers"] = {}
+    params |= {"localizers": {}, "ensembles": {}}
+    params["ablation"]["rows"] = {}
     params["experiments"] = {name: params["experiments"][name] for name in experiments}
     searches = params["searches"].items()
     params["searches"] = {name: each for name, each in searches if each["base"] in experiments}

@@ -41,7 +41,7 @@ def render(
 
     Args:
         dataset, protocol: what it is of.
-        metrics: of the study's networks that stand beside, of localizers and ensembles.
+        metrics: of localizers and ensembles.
         statistics: of the same, as the evaluate stage writes them.
         ablation: of each row that was run, what `evaluation.validated` returns.
         changes, common: of params.yaml, what rows change and what all do.

@@ -83,17 +83,20 @@ def pool(
         list[Path],
         typer.Argument(metavar="FOLDER...", help="Metrics of each fold, as metrics/kaggle_grouped"),
     ],
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A JSON file to write them to as well.")
+    ] = None,
 ) -> None:
     """Pool the folds of the grouped protocol: figures over all photographs, each tested once.
 
-    Prints them with their 95 % intervals and how they vary from fold to fold, and writes
-    FOLDER/folds/NAME.json in the first folder.
+    Prints them with their 95 % intervals, and those of each fold.
     """
     from facemask import statistics
 
     tables = [_read(name, folder, statistics.COLUMNS) for folder in folders]
     figures = statistics.pooled(tables)
-    write_json(figures, folders[0] / "folds" / f"{name}.json")
+    if to:
+        write_json(figures, to)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in ("figure, %", "pooled", "95 % interval", "folds"):
         table.add_column(column, justify="left" if column == "figure, %" else "right")

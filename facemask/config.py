@@ -347,9 +347,15 @@ class Localizer(Training):
 
 
 class Ensemble(Section):
-    """Two localizers or experiments, each with all its seeds, that answer as one."""
+    """Two localizers, each with all its seeds, that answer as one."""
 
     members: tuple[str, str]
+
+    @model_validator(mode="after")
+    def _members_differ(self) -> "Ensemble":
+        if self.members[0] == self.members[1]:
+            raise ValueError(f"members are both {self.members[0]}: give two that differ")
+        return self
 
 
 class Ablation(Section):
@@ -360,7 +366,7 @@ class Ablation(Section):
 
     localizer: str
     common: dict[str, Any]
-    rows: dict[Annotated[str, Field(pattern=r"^\w+$")], dict[str, Any]] = Field(min_length=1)
+    rows: dict[Annotated[str, Field(pattern=r"^\w+$")], dict[str, Any]]
 
 
 class Space(Section):
@@ -503,15 +509,17 @@ class Config(Section):
                 if name in taken:
                     raise ValueError(f"{kind}.{name}: the name is taken; choose another")
             taken |= set(getattr(self, kind))
-        networks = {*self.experiments, *self.localizers}
         for name, ensemble in self.ensembles.items():
             for member in ensemble.members:
-                where = f"ensembles.{name}.members"
-                _known(member, networks, where, "experiments or localizers")
-        _known(self.ablation.localizer, self.localizers, "ablation.localizer", "localizers")
-        self._changed(("common",))
+                _known(member, self.localizers, f"ensembles.{name}.members", "localizers")
+        if self.ensembles and not self.ablation.rows:
+            raise ValueError("ablation.rows is {}, and the page of ensembles shows them: give one")
+        if self.ablation.rows:
+            _known(self.ablation.localizer, self.localizers, "ablation.localizer", "localizers")
+            self._changed(("common",))
         for row in self.ablation.rows:
-            self.ablated(row)
+            known = self.ablated(row).backbone
+            _known(known, self.backbones, f"ablation.rows.{row}.backbone", "backbones")
         for name, dataset in self.datasets.items():
             for subject in dataset.remarks:
                 _known(

@@ -1,5 +1,6 @@
 """Train a localizer on crops that look different in every epoch, and let it answer on crops."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +16,10 @@ from tqdm import tqdm
 from facemask import augmentation, boxes, canvas, prediction, resume, training
 from facemask.batches import lasting
 from facemask.config import Localizer
+from facemask.files import whole
 from facemask.losses import HeatLoss, box_loss, label_loss
 from facemask.networks import build_application, build_localizer
+from facemask.networks.heads import in_precision
 from facemask.pixels import Crops
 
 BOX_FORMAT = "rel_xyxy"
@@ -58,31 +61,38 @@ def train(
     others: list[int | str] = [application, weights, seed]
     folder = resume.own_folder(state, resume.digest(crops.pixels, splits, [once], others))
 
-    def step(chosen: Localizer, start: Path | None, end: Path) -> pd.DataFrame:
+    train_rows, val_rows = (splits[splits["split"] == part] for part in ("train", "val"))
+
+    def step(chosen: Localizer, start: Path | None, past: int, end: Path) -> pd.DataFrame:
         def make(steps: int) -> keras.Model:
-            network, preprocess, _ = build_application(application, settings.canvas.size, weights)
+            size, precision = settings.canvas.size, settings.precision
+            with in_precision(precision):
+                network, preprocess, _ = build_application(application, size, weights)
             keras.utils.set_random_seed(seed)
             model = build_localizer(chosen, network, preprocess)
             if start:
                 model.load_weights(start)
-            compile_as(chosen, model, steps)
+            compile_as(chosen, model, steps, -(-len(train_rows) // settings.batch_size))
             return model
 
         def sets(log: training.EpochLog) -> tuple[Any, Any]:
-            train_rows, val_rows = (splits[splits["split"] == part] for part in ("train", "val"))
             return (
-                batches(chosen, crops, train_rows, seed, lambda: log.epoch),
+                batches(chosen, crops, train_rows, seed, lambda: past + log.epoch),
                 batches(chosen, crops, val_rows, seed, None),
             )
 
         return training.fit(chosen, make, sets, end, folder / end.stem, callbacks, steps=1)
 
-    if not settings.head_first.epochs:
-        return step(settings, None, checkpoint)
-    (folder / "head").mkdir(parents=True, exist_ok=True)
+    past = settings.head_first.epochs
+    if not past:
+        return step(settings, None, 0, checkpoint)
     head = folder / "head.keras"
-    histories = [step(head_only(settings), None, head), step(settings, head, checkpoint)]
-    history = pd.concat(histories, ignore_index=True)
+    first = step(head_only(settings), None, 0, head)
+    second = step(settings, head, past, checkpoint)
+    if first["val_loss"].min() <= second["val_loss"].min():
+        with whole(checkpoint) as part:
+            shutil.copyfile(head, part)
+    history = pd.concat([first, second], ignore_index=True)
     return history.assign(epoch=history.index + 1)
 
 
@@ -99,10 +109,22 @@ def head_only(settings: Localizer) -> Localizer:
     )
 
 
-def compile_as(settings: Localizer, model: keras.Model, steps: int) -> None:
-    """Give a localizer its losses and optimizer."""
+def compile_as(settings: Localizer, model: keras.Model, steps: int, per_epoch: int) -> None:
+    """Give a localizer its losses and optimizer.
+
+    Args:
+        settings: losses, loss weights, optimizer.
+        model: of `build_localizer`.
+        steps: how many Python sees to at once.
+        per_epoch: steps of an epoch. With the option use_ema the averaged weights take the others'
+            place after so many: those that are validated and kept.
+    """
+    optimizer = settings.optimizer
+    if optimizer.options.get("use_ema"):
+        options = {"ema_overwrite_frequency": per_epoch} | optimizer.options
+        optimizer = optimizer.model_copy(update={"options": options})
     model.compile(
-        optimizer=training.make_optimizer(settings.optimizer),
+        optimizer=training.make_optimizer(optimizer),
         loss={
             "label": label_loss(settings.losses.label),
             "box": box_loss(settings.losses.box, BOX_FORMAT),
@@ -129,20 +151,24 @@ def batches(
         samples: rows of the table of `split`.
         seed: of order and augmentation; so are the epoch and, of the latter, the sample's number.
         epoch: says which epoch it is, in which each sample is looked at once, from afar or closer;
-            None: from afar, then closer, in order and as they are.
+            None: for validation, always the same, in order: from afar, then closer, but not with
+            the face in the very middle, for it is not known where that is.
     """
     numbers, true = samples["sample"].to_numpy(), boxes.true_boxes(samples)
     label = training.label_targets(samples, settings.losses.label)
-    weight = training.label_weights(samples, settings.class_weights)
+    alike = np.ones(len(samples), np.float32)
+    weight = training.label_weights(samples, settings.class_weights) if epoch else alike
     looks = len(samples) if epoch or settings.canvas.looks == 1 else 2 * len(samples)
 
     def draw(look: int) -> tuple[np.ndarray, np.ndarray]:
         close, row = divmod(look, len(samples))
-        rng = np.random.default_rng([seed, epoch(), numbers[row]]) if epoch else None
-        if rng:
-            # Who answers after one look at the whole crop learns from such looks alone.
-            close = int(settings.canvas.looks > 1 and rng.integers(2))
-        return view(settings, crops[numbers[row]], true[row], bool(close), rng)
+        if not epoch:
+            rng = np.random.default_rng([seed, numbers[row]]) if close else None
+            return view(settings, crops[numbers[row]], true[row], bool(close), rng, False)
+        rng = np.random.default_rng([seed, epoch(), numbers[row]])
+        # Who answers after one look at the whole crop learns from such looks alone.
+        closer = settings.canvas.looks > 1 and bool(rng.integers(2))
+        return view(settings, crops[numbers[row]], true[row], closer, rng)
 
     def read() -> Iterator[tuple[Any, ...]]:
         turn = np.arange(looks)
@@ -152,11 +178,11 @@ def batches(
             for start in range(0, looks, settings.batch_size):
                 chosen = turn[start : start + settings.batch_size]
                 images, box = map(np.stack, zip(*pool.map(draw, chosen), strict=True))
-                rows, alike = chosen % len(samples), np.ones(len(chosen), np.float32)
+                rows = chosen % len(samples)
                 yield (
                     images,
                     {"label": label[rows], "box": box, "cells": box},
-                    {"label": weight[rows], "box": alike, "cells": alike},
+                    {"label": weight[rows], "box": alike[rows], "cells": alike[rows]},
                 )
 
     size = settings.canvas.size
@@ -175,6 +201,7 @@ def view(
     box: np.ndarray,
     close: bool,
     rng: np.random.Generator | None,
+    coloured: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw a crop on the canvas, from afar or closer, and changed by chance if there is one.
 
@@ -184,6 +211,7 @@ def view(
         box: of the face, (4,) in rel_xyxy of the crop.
         close: whether the face is looked at closer.
         rng: of this sample.
+        coloured: whether chance also changes colours and covers parts.
 
     Returns:
         The canvas, uint8 (s, s, 3), and the box in rel_xyxy of it, float32 (4,).
@@ -200,7 +228,7 @@ def view(
         transform = augmentation.place(settings.augment, here, size, rng) @ transform
     image = canvas.draw(crop, transform, size)
     here = canvas.transformed(face[None], transform)[0]
-    if rng is not None:
+    if rng is not None and coloured:
         image = augmentation.recolour(image, settings.augment, rng)
         image = augmentation.cut_out(image, here, settings.augment, rng)
     return image, (here / size).astype(np.float32)
@@ -243,11 +271,11 @@ def answer(
     transforms = np.stack([canvas.fitting(w, h, size, fit) for w, h in sides])
     labels, corners, sure = look(model, crops, transforms)
     for _ in range(settings.canvas.looks - 1):
-        found = together(corners, sure)
+        found = together(corners, corners, sure)
         closer = [canvas.closer(each, size, settings.canvas.closer) for each in found]
         labels, corners, sure = look(model, crops, np.stack(closer))
-    box = np.clip(together(corners, sure) / np.tile(sides, 2), 0, 1)
-    return labels.mean(axis=0), box, agreement(corners)
+    box = np.clip(together(corners, corners, sure) / np.tile(sides, 2), 0, 1)
+    return together(labels, corners, sure), box, agreement(corners)
 
 
 def look(
@@ -270,14 +298,22 @@ def look(
     return np.stack(labels), np.stack(corners), np.stack(sure)
 
 
-def together(corners: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Return the mean of two boxes each, (2, N, 4), or where they disagree the one that is surer.
+def together(values: np.ndarray, corners: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """Return the mean of two answers each, or of two boxes that disagree the surer one's.
 
-    Two that hardly overlap are of two faces, and their mean would be of neither.
+    Boxes that hardly overlap are of two faces, and a mean would be of neither.
+
+    Args:
+        values: labels or boxes, (2, N, k).
+        corners: boxes, (2, N, 4).
+        sure: (2, N).
+
+    Returns:
+        (N, k).
     """
-    surer = np.take_along_axis(corners, sure.argmax(axis=0)[None, :, None], axis=0)[0]
+    surer = np.take_along_axis(values, sure.argmax(axis=0)[None, :, None], axis=0)[0]
     alike = agreement(corners) >= ALIKE
-    return np.where(alike[:, None], corners.mean(axis=0), surer)
+    return np.where(alike[:, None], values.mean(axis=0), surer)
 
 
 def agreement(corners: np.ndarray) -> np.ndarray:

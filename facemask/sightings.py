@@ -79,8 +79,8 @@ def augmentation_sheet(
         views = [localizing.view(settings, crops[number], true, False, None)]
         for epoch in range(EPOCHS):
             rng = np.random.default_rng([seed, epoch, number])
-            close = settings.canvas.looks > 1 and bool(rng.integers(2))
-            views.append(localizing.view(settings, crops[number], true, close, rng))
+            closer = settings.canvas.looks > 1 and bool(rng.integers(2))
+            views.append(localizing.view(settings, crops[number], true, closer, rng))
         for image, box in views:
             images.append(image)
             seen.append(box)

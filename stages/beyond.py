@@ -12,20 +12,20 @@ from facemask.pixels import Crops
 from stages.common import Run, run_stage
 
 
-def write_page(run: Run) -> None:
-    """Write README.md and its pictures."""
+def write_page(run: Run, ensemble: str) -> None:
+    """Write README.md and its pictures: of an ensemble, its members and the ablation."""
     params, splits = run.params, pd.read_csv(run.splits)
-    subject, named = params.ablation.localizer, [*params.localizers, *params.ensembles]
+    members = params.ensembles[ensemble].members
+    subject, folder = members[0], run.docs / "beyond" / ensemble
     networks = {
         name: pd.read_csv(run.models / name / "predictions.csv")
-        for name in named
-        if (run.metrics / f"{name}.json").exists()
+        for name in dict.fromkeys([*members, ensemble])
     }
     answers = networks[subject][networks[subject]["split"] == "val"].reset_index(drop=True)
     faces = pd.read_csv(run.data / "annotations.csv")
     groups = failures.by_group(failures.described(answers, splits, faces))
     pictures = sightings.draw(
-        run.docs / "beyond",
+        folder,
         crops=Crops(run.data / "crops/own"),
         samples=splits,
         settings=params.localizers[subject],
@@ -46,7 +46,7 @@ def write_page(run: Run) -> None:
         subject=subject,
         pictures=pictures,
     )
-    write_text(page, run.docs / "beyond/README.md")
+    write_text(page, folder / "README.md")
 
 
 def _read(folder: Path, names: Iterable[str]) -> dict[str, Any]:

@@ -15,12 +15,12 @@ def ensemble(run: Run, name: str) -> None:
     folders = [folder for member in members for folder in trained_folders(run.models / member)]
     answers = fuse([pd.read_csv(folder / "predictions.csv") for folder in folders])
     parameters = [read_json(folder / "parameters.json") for folder in folders]
-    seconds = [pd.read_csv(folder / "history.csv")["seconds"].sum() for folder in folders]
+    histories = [pd.read_csv(folder / "history.csv") for folder in folders]
     metrics = {
         **evaluation.measure(answers),
         "params": {key: sum(each[key] for each in parameters) for key in parameters[0]},
         "networks": len(folders),
-        "train_seconds": round(float(sum(seconds)), 1),
+        "train_seconds": round(float(pd.concat(histories)["seconds"].sum()), 1),
         "protocol": run.params.split.protocol,
     }
     write_csv(answers, run.models / name / "predictions.csv")

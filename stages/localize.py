@@ -27,7 +27,7 @@ def train_seeds(run: Run, settings: Localizer, models: Path, parts: Sequence[str
     application = run.params.backbones[settings.backbone].application
     crops, splits = Crops(run.data / "crops/own"), pd.read_csv(run.splits)
     asked = splits[splits["split"].isin(parts)]
-    state = run.resume / "localize" / models.name
+    state = run.resume / "localize" / models.relative_to(run.models)
     for number, folder in enumerate(seed_folders(models, settings.seeds)):
         seed = run.params.seed + number
         print(f"{models.name}: seed {seed} ({number + 1} of {settings.seeds})")

@@ -251,8 +251,8 @@ def test_pooled_folds_are_printed_and_kept(tmp_path: Path) -> None:
         (folder / "predictions").mkdir(parents=True)
         fold = table[table["image"].isin(part)]
         fold.to_csv(folder / "predictions/mobilenet_1.csv", index=False)
-    output = facemask("pool", "mobilenet_1", *folders)
-    kept = json.loads((folders[0] / "folds/mobilenet_1.json").read_text())
+    output = facemask("pool", "mobilenet_1", *folders, "--to", tmp_path / "pooled.json")
+    kept = json.loads((tmp_path / "pooled.json").read_text())
     assert kept["samples"] == len(table)
     for name, figure in kept["figures"].items():
         cells = " ".join(f"{100 * value:.2f}" for value in figure["folds"])

@@ -456,6 +456,18 @@ def test_a_missing_key_is_told(key):
             ["ensembles.ensemble.members is 'localiser'", "did you mean 'localizer'?"],
         ),
         (
+            {"ensembles__ensemble__members": ["localizer", "localizer"]},
+            ["ensembles.ensemble: ", "members are both localizer"],
+        ),
+        (
+            {"ablation__rows": {}},
+            ["ablation.rows is {}", "give one"],
+        ),
+        (
+            {"ablation__rows__frozen__backbone": "xceptoin"},
+            ["ablation.rows.frozen.backbone is 'xceptoin'", "did you mean 'xception'?"],
+        ),
+        (
             {"ensembles__localizer": {"members": ["localizer", "scratch_1"]}},
             ["ensembles.localizer: the name is taken"],
         ),

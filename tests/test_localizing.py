@@ -88,7 +88,8 @@ def looks(batches):
 
 def test_validation_looks_at_every_sample_from_afar_and_closer(toys):
     crops, splits = toys
-    images, answers, weights = looks(localizing.batches(settings(), crops, splits, 0, None))
+    weighted = settings(class_weights={"with_mask": 1, "without_mask": 3})
+    images, answers, weights = looks(localizing.batches(weighted, crops, splits, 0, None))
     assert len(images) == 2 * len(splits)
     np.testing.assert_array_equal(answers["label"][:, 0], [*splits["label"], *splits["label"]])
     np.testing.assert_array_equal(answers["box"], answers["cells"])
@@ -169,22 +170,31 @@ def test_boxes_of_two_faces_are_not_mixed():
     corners = np.stack([near, far, far], axis=1)
     sure = np.array([[0.9, 0.9, 0.1], [0.2, 0.2, 0.3]])
     np.testing.assert_array_equal(
-        localizing.together(corners, sure), [[1, 0, 11, 10], far[0], far[1]]
+        localizing.together(corners, corners, sure), [[1, 0, 11, 10], far[0], far[1]]
     )
+    labels = np.array([[[0.2], [0.2], [0.2]], [[0.6], [0.6], [0.6]]])
+    told = localizing.together(labels, corners, sure)
+    np.testing.assert_allclose(told[:, 0], [0.4, 0.2, 0.6])
     np.testing.assert_allclose(localizing.agreement(corners), [80 / 120, 0, 0], rtol=1e-6)
 
 
 class Stop(keras.callbacks.Callback):
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
     def on_epoch_begin(self, epoch, logs=None):
-        if epoch == 1:
+        if epoch == self.epoch:
             raise KeyboardInterrupt
+
+
+TAP = "block_3_expand_relu"  # the backbone ends there, and is quick
 
 
 def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
     crops, splits = toys
-    # Nothing of the backbone is trained, and so its backward pass is not traced.
-    first = {"epochs": 1, "learning_rate": 0.005}
-    chosen = settings(frozen="out_relu", optimizer=rate(0.01), head_first=first, epochs=3)
+    first = {"epochs": 2, "learning_rate": 0.005}
+    chosen = settings(taps=[TAP], frozen=TAP, optimizer=rate(0.01), head_first=first, epochs=4)
 
     def train(name, *callbacks):
         return localizing.train(
@@ -193,12 +203,16 @@ def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
         )  # fmt: skip
 
     whole = train("whole")
-    assert list(whole["epoch"]) == [1, 2, 3, 4]
-    assert whole["learning_rate"].iloc[0] == pytest.approx(0.005)
-    assert whole["cells_loss"].iloc[-1] < whole["cells_loss"].iloc[0] - 0.2
+    assert list(whole["epoch"]) == [1, 2, 3, 4, 5, 6]
+    assert list(whole["learning_rate"][:2]) == pytest.approx([0.005] * 2)
+    # The second step begins where the first ended.
+    assert whole["cells_loss"][2] < whole["cells_loss"][0]
+    assert whole["cells_loss"].iloc[-1] < whole["cells_loss"].iloc[0] - 0.1
     assert {"cells_loss", "val_cells_loss", "box_iou", "val_label_accuracy"} <= set(whole)
-    with pytest.raises(KeyboardInterrupt):
-        train("stopped", Stop())
+    # In either step.
+    for stop in (Stop(1), Stop(3)):
+        with pytest.raises(KeyboardInterrupt):
+            train("stopped", stop)
     pd.testing.assert_frame_equal(
         train("stopped").drop(columns="seconds"), whole.drop(columns="seconds")
     )
@@ -207,6 +221,45 @@ def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
     table = localizing.predict(model, chosen, crops, splits)
     assert list(table["sample"]) == list(splits["sample"])
     assert table["probability"].between(0, 1).all()
+
+
+def test_the_head_is_trained_alone_and_the_best_epoch_of_both_steps_is_kept(toys, tmp_path):
+    crops, splits = toys
+    first = {"epochs": 1, "learning_rate": 0.001}
+    # A rate that destroys what the first step found.
+    chosen = settings(
+        taps=[TAP], frozen="Conv1", optimizer=rate(10.0), head_first=first, epochs=1,
+        schedule={"name": "constant", "warmup": 0, "patience": 0, "factor": 0},
+    )  # fmt: skip
+    alone = localizing.head_only(chosen)
+    assert (alone.frozen, alone.epochs, alone.optimizer.learning_rate) == (TAP, 1, 0.001)
+    file = tmp_path / "model.keras"
+    history = localizing.train(
+        chosen, "MobileNetV2", "random", crops, splits, 3, file, tmp_path / "state"
+    )
+    assert history["val_loss"].idxmin() == 0
+    model = keras.saving.load_model(file, compile=False)
+    val = splits[splits["split"] == "val"]
+    images, answers, _ = looks(localizing.batches(chosen, crops, val, 3, None))
+    told = model.predict(images, verbose=0)
+    iou = np.asarray(localizing.boxes.iou(answers["box"], told["box"]))
+    assert iou.mean() == pytest.approx(history["val_box_iou"][0], abs=1e-5)
+
+
+def test_averaged_weights_are_those_that_are_validated_and_kept(toys, tmp_path):
+    crops, splits = toys
+    # A mean that never moves stays at the first weights, whatever the rate.
+    still = {"use_ema": True, "ema_momentum": 1.0}
+    chosen = settings(taps=[TAP], frozen=TAP, epochs=2, optimizer=rate(0.01) | {"options": still})
+    history = localizing.train(
+        chosen, "MobileNetV2", "random", crops, splits, 3, tmp_path / "m.keras", tmp_path / "state"
+    )
+    assert history["val_loss"][0] == pytest.approx(history["val_loss"][1], abs=1e-6)
+    moving = localizing.train(
+        chosen.model_copy(update={"optimizer": settings(optimizer=rate(0.01)).optimizer}),
+        "MobileNetV2", "random", crops, splits, 3, tmp_path / "n.keras", tmp_path / "other",
+    )  # fmt: skip
+    assert abs(moving["val_loss"][0] - moving["val_loss"][1]) > 1e-3
 
 
 def rate(value):

@@ -36,7 +36,8 @@ def small(workers):
             dataset["remarks"] = {}
         params["experiments"] = {name: params["experiments"][name] for name in EXPERIMENTS}
         params["experiments"]["mobilenet_5"] |= {"epochs": 3, "seeds": 2}
-        params["localizers"] = {}
+        params |= {"localizers": {}, "ensembles": {}}
+        params["ablation"]["rows"] = {}
         params["searches"] = {"mobilenet": params["searches"]["mobilenet"] | {"max_epochs": 2}}
         params["searches"]["mobilenet"]["space"] |= {"units": [8, 16, 32]}
 
