@@ -3,11 +3,13 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from facemask import boxes, calibration, canvas, failures, figures, localizing
 from facemask.config import Localizer
@@ -126,7 +128,7 @@ def reliability_picture(tested: Mapping[str, pd.DataFrame], path: str | os.PathL
             held = bins.dropna()
             error = 100 * calibration.expected_error(table)
             above.plot(
-                held["confidence"], held["accuracy"], "o-", color=colour, ms=4,
+                held["confidence"], held["accuracy"], "o", color=colour, ms=5,
                 label=f"{label}: ECE {error:.1f}",
             )  # fmt: skip
             wide = 0.4 * (bins["high"] - bins["low"])
@@ -135,6 +137,7 @@ def reliability_picture(tested: Mapping[str, pd.DataFrame], path: str | os.PathL
         above.set(title=name, ylim=(0, 1.02))
         above.legend(loc="lower left", fontsize=8)
         below.set(xlabel="confidence", yscale="log")
+        below.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
     panels[0, 0].set_ylabel("accuracy")
     panels[1, 0].set_ylabel("samples")
     figures.save(figure, path)
@@ -153,8 +156,9 @@ def groups_picture(groups: Mapping[str, pd.DataFrame], path: str | os.PathLike[s
             axes.bar(
                 places + 0.27 * (number - 1), table[key], 0.25, color=FACES[number], label=label
             )
-        names = [f"{row.group}\n({row.samples})".replace("_", " ") for row in table.itertuples()]
-        axes.set_xticks(places, names, fontsize=7, rotation=30 if len(table) > 4 else 0)
+        words = [fill(group.replace("_", " "), 10) for group in table["group"]]
+        names = [f"{word}\n({n})" for word, n in zip(words, table["samples"], strict=True)]
+        axes.set_xticks(places, names, fontsize=7)
         axes.set(title=failures.GROUPS[column].capitalize(), ylim=(0, 1.02))
         axes.grid(axis="x", visible=False)
     panels[0].set_ylabel("share")
