@@ -22,6 +22,7 @@ FIGURES = {
     "mean_iou": "mean IoU",
     "iou_50": "IoU ≥ 0.5",
 }
+SPELT = 3  # of the changes of a row of the ablation; params.yaml has them all
 
 
 def render(
@@ -120,24 +121,28 @@ def _ablation(
         cells = [_spread(figures["val"][key]) for key in FIGURES]
         seeds = len(figures["train_seconds"])
         seconds = f"{np.mean(figures['train_seconds']):,.0f}"
-        rows.append((f"`{name}`", flat(changes[name]) or NONE, seeds, *cells, seconds))
+        rows.append((f"`{name}`", _first(flat(changes[name])), seeds, *cells, seconds))
     text = (
         "Validation samples, in %: mean and, behind ±, sample standard deviation over seeds. All "
-        f"rows: {flat(common)}. These are smaller and shorter trainings than the localizer's, all "
-        "alike but for what a row changes."
+        f"rows: {', '.join(flat(common))}. These are smaller and shorter trainings than the "
+        "localizer's, all alike but for what a row changes."
     )
     return f"{text}\n\n{markdown_table(headers, rows, left=2)}"
 
 
-def flat(changes: Mapping[str, Any], above: str = "") -> str:
-    """Spell nested changes as `-S` would: canvas.fit=stretch, epochs=6."""
+def flat(changes: Mapping[str, Any], above: str = "") -> list[str]:
+    """Spell nested changes as `-S` would: canvas.fit=stretch and epochs=6."""
     parts = []
     for key, value in changes.items():
         name = f"{above}{key}"
-        parts.append(
-            flat(value, f"{name}.") if isinstance(value, Mapping) else f"{name}={_plain(value)}"
-        )
-    return ", ".join(parts)
+        nested = isinstance(value, Mapping)
+        parts += flat(value, f"{name}.") if nested else [f"{name}={_plain(value)}"]
+    return parts
+
+
+def _first(parts: Sequence[str]) -> str:
+    more = [f"{len(parts) - SPELT} more"] if len(parts) > SPELT else []
+    return ", ".join([*parts[:SPELT], *more]) or NONE
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - whatever YAML holds

@@ -28,22 +28,22 @@ def measure(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
     }
 
 
-def validated(answers: Sequence[pd.DataFrame], histories: Sequence[pd.DataFrame]) -> dict[str, Any]:
+def validated(
+    answers: Sequence[pd.DataFrame], histories: Sequence[pd.DataFrame], majority: str
+) -> dict[str, Any]:
     """Return the figures that decisions may go by: of validation samples, a value a seed.
 
     Args:
-        answers: of each seed the table of `prediction.predict`, with training and validation.
+        answers: of each seed the table of `prediction.predict`, of validation samples alone.
         histories: of each seed the table of `training.train`.
+        majority: the training samples' commonest class, as predictions name it.
 
     Returns:
-        train and val: the figures of `measure`, each a list; train_seconds, a list.
+        val: the figures of `measure`, each a list; train_seconds, a list.
     """
-    measured = [measure(table) for table in answers]
+    measured = [_all(table, majority) for table in answers]
     return {
-        **{
-            part: pd.DataFrame([figures[part] for figures in measured]).to_dict("list")
-            for part in ("train", "val")
-        },
+        "val": pd.DataFrame(measured).to_dict("list"),
         "train_seconds": [round(float(table["seconds"].sum()), 1) for table in histories],
     }
 

@@ -62,6 +62,7 @@ def train(
     folder = resume.own_folder(state, resume.digest(crops.pixels, splits, [once], others))
 
     train_rows, val_rows = (splits[splits["split"] == part] for part in ("train", "val"))
+    train_rows = of_some_photographs(train_rows, settings.photographs, seed)
 
     def step(chosen: Localizer, start: Path | None, past: int, end: Path) -> pd.DataFrame:
         def make(steps: int) -> keras.Model:
@@ -94,6 +95,22 @@ def train(
             shutil.copyfile(head, part)
     history = pd.concat([first, second], ignore_index=True)
     return history.assign(epoch=history.index + 1)
+
+
+def of_some_photographs(samples: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
+    """Return the samples of a share of their photographs, at least one; a larger share adds some.
+
+    Args:
+        samples: rows of the table of `split`.
+        share: more than 0, up to 1.
+        seed: of the choice.
+
+    Returns:
+        Rows in the same order.
+    """
+    photographs = np.random.default_rng(seed).permutation(samples["image"].unique())
+    chosen = photographs[: max(1, round(share * len(photographs)))]
+    return samples[samples["image"].isin(chosen)]
 
 
 def head_only(settings: Localizer) -> Localizer:

@@ -134,7 +134,7 @@ def reliability_picture(tested: Mapping[str, pd.DataFrame], path: str | os.PathL
             wide = 0.4 * (bins["high"] - bins["low"])
             left = bins["low"] + wide * (0.25 + beside)
             below.bar(left, bins["count"], wide, align="edge", color=colour)
-        above.set(title=name, ylim=(0, 1.02))
+        above.set(title=name, ylim=(-0.03, 1.03))
         above.legend(loc="lower left", fontsize=8)
         below.set(xlabel="confidence", yscale="log")
         below.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))

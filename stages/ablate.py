@@ -1,9 +1,10 @@
-"""Train one row of the ablation; only training and validation samples are answered."""
+"""Train one row of the ablation; only validation samples are answered."""
 
 import pandas as pd
 
 from facemask import evaluation
 from facemask.files import write_json
+from facemask.prediction import NAMES
 from stages.common import Run, run_stage, trained_folders
 from stages.localize import train_seeds
 
@@ -11,10 +12,13 @@ from stages.localize import train_seeds
 def ablate(run: Run, row: str) -> None:
     """Write the models and validation figures of a row; it goes on where it stopped."""
     folder = run.models / "ablation" / row
-    train_seeds(run, run.params.ablated(row), folder, ("train", "val"))
+    train_seeds(run, run.params.ablated(row), folder, ("val",))
     answers = [pd.read_csv(each / "predictions.csv") for each in trained_folders(folder)]
     histories = [pd.read_csv(each / "history.csv") for each in trained_folders(folder)]
-    write_json(evaluation.validated(answers, histories), run.metrics / "ablation" / f"{row}.json")
+    splits = pd.read_csv(run.splits)
+    commonest = splits.loc[splits["split"] == "train", "label"].mode()[0]
+    figures = evaluation.validated(answers, histories, NAMES[commonest])
+    write_json(figures, run.metrics / "ablation" / f"{row}.json")
 
 
 if __name__ == "__main__":

@@ -9,15 +9,20 @@ from facemask import beyond
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({}, ""),
-        ({"frozen": "out_relu"}, "frozen=out_relu"),
-        ({"canvas": {"size": 128, "fit": "stretch"}}, "canvas.size=128, canvas.fit=stretch"),
-        ({"taps": ["a", "b"], "epochs": 6}, "taps=[a, b], epochs=6"),
-        ({"losses": {"box": {"name": "mse"}}}, "losses.box.name=mse"),
+        ({}, []),
+        ({"frozen": "out_relu"}, ["frozen=out_relu"]),
+        ({"canvas": {"size": 128, "fit": "stretch"}}, ["canvas.size=128", "canvas.fit=stretch"]),
+        ({"taps": ["a", "b"], "epochs": 6}, ["taps=[a, b]", "epochs=6"]),
+        ({"losses": {"box": {"name": "mse"}}}, ["losses.box.name=mse"]),
     ],
 )
 def test_changes_are_spelt_as_dvc_takes_them(changes, text) -> None:
     assert beyond.flat(changes) == text
+
+
+def test_a_row_of_many_changes_spells_the_first() -> None:
+    rows = page(changes={"nothing": {}, "one_look": {"augment": dict.fromkeys("abcde", 0)}})
+    assert cells(rows, "`one_look`")[1] == "augment.a=0, augment.b=0, augment.c=0, 2 more"
 
 
 def page(**changes):

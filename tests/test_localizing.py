@@ -264,3 +264,17 @@ def test_averaged_weights_are_those_that_are_validated_and_kept(toys, tmp_path):
 
 def rate(value):
     return {"name": "adamw", "learning_rate": value, "weight_decay": 0.0, "options": {}}
+
+
+def test_a_learning_curve_adds_photographs(toys):
+    _, splits = toys
+    samples = pd.concat([splits, splits]).assign(image=[f"{n % 20}.png" for n in range(48)])
+    few, half, every = (localizing.of_some_photographs(samples, s, 1) for s in (0.01, 0.5, 1))
+    assert (few["image"].nunique(), half["image"].nunique()) == (1, 10)
+    assert set(few["image"]) < set(half["image"])
+    # Whole photographs, in their order.
+    kept = samples["image"].isin(half["image"])
+    pd.testing.assert_frame_equal(half, samples[kept])
+    pd.testing.assert_frame_equal(every, samples)
+    others = localizing.of_some_photographs(samples, 0.5, 2)
+    assert set(others["image"]) != set(half["image"])

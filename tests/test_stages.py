@@ -243,11 +243,11 @@ def test_an_ensemble_lies_between_its_members(project):
 
 def test_rows_of_the_ablation_do_not_see_the_test_samples(project):
     figures = json.loads((project / f"metrics/sample/ablation/{ROW}.json").read_text())
-    assert list(figures) == ["train", "val", "train_seconds"]
+    assert list(figures) == ["val", "train_seconds"]
     assert len(figures["val"]["accuracy"]) == len(figures["train_seconds"]) == 1
     folder = project / "models/sample/ablation" / ROW
     for answers in folder.rglob("predictions.csv"):
-        assert set(pd.read_csv(answers)["split"]) == {"train", "val"}
+        assert set(pd.read_csv(answers)["split"]) == {"val"}
 
 
 def test_the_page_beyond_the_study_tells_of_all_and_its_pictures_exist(project):
