@@ -56,8 +56,9 @@ def recolour(image: np.ndarray, augment: Augment, rng: np.random.Generator) -> n
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.5))
     if rng.random() < augment.jpeg:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))]
-        coded = cv2.imencode(".jpg", image, quality)[1]
-        image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
+        # OpenCV takes blue for the first colour, and JPEG keeps the three unlike well.
+        coded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)[1]
+        image = cv2.cvtColor(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
     return image
 
 

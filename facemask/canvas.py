@@ -7,7 +7,7 @@ continuous: pixel k covers [k, k + 1), as half-open boxes do.
 import cv2
 import numpy as np
 
-# What lies around a crop: grey, which the backbones' preprocessing makes 0.
+# What lies around a crop: grey, the middle of what backbones are given.
 PADDING = (127, 127, 127)
 LEAST = 4  # px: what is looked at closer counts as so large at least
 
@@ -51,6 +51,8 @@ def mirror(width: float) -> np.ndarray:
 
 def draw(crop: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
     """Draw a crop, uint8 (h, w, 3), on a canvas: uint8 (size, size, 3), PADDING around it."""
+    crop, shrunk = _small_enough(crop, transform)
+    transform = transform @ np.linalg.inv(shrunk)
     # OpenCV counts from the centres of pixels.
     centres = moving(-0.5, -0.5) @ transform @ moving(0.5, 0.5)
     return cv2.warpAffine(
@@ -61,6 +63,20 @@ def draw(crop: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=PADDING,
     )
+
+
+def _small_enough(crop: np.ndarray, transform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shrink a crop to the scale at which it will be drawn; return it and the transform to it.
+
+    Linear interpolation between four pixels would skip those that lie between them.
+    """
+    height, width = crop.shape[:2]
+    across, down = np.minimum(np.abs(np.diag(transform)[:2]), 1)
+    sides = max(1, round(width * across)), max(1, round(height * down))
+    if sides == (width, height):
+        return crop, np.eye(3)
+    shrunk = cv2.resize(crop, sides, interpolation=cv2.INTER_AREA)
+    return shrunk, scaling(sides[0] / width, sides[1] / height)
 
 
 def transformed(boxes: np.ndarray, transform: np.ndarray) -> np.ndarray:

@@ -298,9 +298,11 @@ class Canvas(Section):
 class Augment(Section):
     """How training samples of a localizer are changed anew in every epoch.
 
-    Probabilities: flip, blur, jpeg, cutout (away from the face), cutout_mouth (over a part of it).
-    zoom: least and greatest; shift: greatest, in sides of the canvas. brightness, contrast and
-    saturation: greatest change, 1 being all of it; hue: greatest turn, 1 being a whole one.
+    Probabilities: flip, blur, jpeg, cutout (anywhere; none where it would meet the face),
+    cutout_mouth (over a part of it). zoom: least and greatest; shift: greatest, in sides of the
+    canvas; both of looks from afar (closer ones are always off, by `localizing.OFF`). brightness,
+    contrast and saturation: greatest change, 1 being all of it; hue: greatest turn, 1 being a whole
+    one.
     """
 
     flip: Probability

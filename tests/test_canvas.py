@@ -99,3 +99,17 @@ def test_nothing_to_do_changes_no_pixel():
     np.testing.assert_array_equal(canvas.draw(crop, np.eye(3), SIZE), crop)
     mirrored = canvas.draw(crop, canvas.mirror(SIZE), SIZE)
     np.testing.assert_array_equal(mirrored, crop[:, ::-1])
+
+
+def test_what_is_shrunk_is_the_mean_of_all_pixels_and_none_is_skipped():
+    crop = np.random.default_rng(0).integers(0, 256, (3 * SIZE, 3 * SIZE, 3), np.uint8)
+    drawn = canvas.draw(crop, canvas.fitting(*crop.shape[:2], SIZE, "letterbox"), SIZE)
+    means = crop.reshape(SIZE, 3, SIZE, 3, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(drawn, means, atol=1)
+    # Of a fine chequer only grey is left, wherever it lies and however little it is shrunk.
+    squares = np.indices((90, 90)).sum(axis=0) % 2 * 255
+    chequer = np.stack([squares] * 3, axis=2).astype(np.uint8)
+    for scale in (0.3, 0.45):
+        transform = canvas.moving(3.3, 2.8) @ canvas.scaling(scale, scale)
+        inner = canvas.draw(chequer, transform, SIZE)[6:24, 6:24].astype(float)
+        assert inner.std() < 255 / 10

@@ -100,6 +100,19 @@ def test_validation_looks_at_every_sample_from_afar_and_closer(toys):
     assert all((values == 1).all() for values in weights.values())
 
 
+@pytest.mark.parametrize("epoch", [None, lambda: 1])
+def test_closer_looks_are_off_the_middle_without_augmentation_too(toys, epoch):
+    crops, splits = toys
+    still = STILL | {"flip": 0, "zoom": [1, 1], "shift": 0}
+    _, answers, _ = looks(localizing.batches(settings(augment=still), crops, splits, 0, epoch))
+    box = answers["box"]
+    side, middle = (box[:, 2:] - box[:, :2]).max(axis=1), (box[:, 2:] + box[:, :2]) / 2
+    close = side > 0.27  # from afar faces take less of the canvas
+    assert close.sum() > 5
+    assert (np.abs(middle[close] - 0.5).max(axis=1) > 0.02).mean() > 0.8
+    assert side[close].std() > 0.03
+
+
 def test_training_shows_other_views_in_an_order_of_the_epoch(toys):
     crops, splits = toys
     weighted = settings(class_weights={"with_mask": 1, "without_mask": 3})
