@@ -55,10 +55,10 @@ def render(
         f"# Beyond the study: {dataset}",
         f"Made by `dvc repro`; protocol `{protocol}`. A localizer looks where a map of heat tells "
         "it to (facemask/networks/localizer.py) instead of answering from a pooled vector; an "
-        "ensemble is the mean of two.",
+        "ensemble is the mean of two, of calibrated probabilities and of boxes by their quality.",
         "## Figures of the test samples",
-        "In %, with 95 % intervals where there is room: bootstrap over photographs. No choice was "
-        "made by them.",
+        "In %, with 95 % intervals by bootstrap over photographs; of a localizer its first seed, "
+        "of an ensemble all. No choice was made by them.",
         _tests(metrics, statistics),
         "## What training samples look like",
         "The first of each row is the crop as it is; the others are what epochs made of it, seen "
@@ -124,8 +124,9 @@ def _ablation(
         rows.append((f"`{name}`", _first(flat(changes[name])), seeds, *cells, seconds))
     text = (
         "Validation samples, in %: mean and, behind ±, sample standard deviation over seeds. All "
-        f"rows: {', '.join(flat(common))}. These are smaller and shorter trainings than the "
-        "localizer's, all alike but for what a row changes."
+        f"rows that do not say otherwise: {', '.join(flat(common))}. These are smaller and "
+        "shorter trainings than the localizer's, alike but for what a row changes. Each row's "
+        "epoch was chosen by the same samples."
     )
     return f"{text}\n\n{markdown_table(headers, rows, left=2)}"
 

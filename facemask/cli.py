@@ -78,10 +78,14 @@ def compare(
 
 @app.command()
 def pool(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="An experiment.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="An experiment, a localizer or an ensemble.")
+    ],
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="FOLDER...", help="Metrics of each fold, as metrics/kaggle_grouped"),
+        typer.Argument(
+            metavar="FOLDER...", help="Metrics of each fold, as metrics/kaggle_grouped_0"
+        ),
     ],
     to: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A JSON file to write them to as well.")
