@@ -9,6 +9,7 @@ from facemask import boxes, calibration
 from facemask.errors import InputError
 from facemask.prediction import NAMES, PREDICTED, TRUE
 
+ONE_FACE = 0.5  # IoU from which on two networks' boxes are taken to be of one face
 SAMPLE = ["sample", "image", "face", "flip", "split"]
 
 
@@ -18,7 +19,8 @@ def fuse(answers: Sequence[pd.DataFrame]) -> pd.DataFrame:
     The probability is the mean of theirs, each calibrated by its own temperature on the validation
     samples, so that none speaks louder for being surer. The box is the mean of theirs, side by
     side, weighed by the quality that each expects of its own: the agreement of a localizer's boxes
-    in the crop and in its mirror image. Networks that tell none count as 1.
+    in the crop and in its mirror image. Networks that tell none count as 1. A box with an IoU below
+    0.5 with that of the highest quality is of another face and does not count.
 
     Args:
         answers: of each network the table of `prediction.predict` or `localizing.predict`.
@@ -36,7 +38,9 @@ def fuse(answers: Sequence[pd.DataFrame]) -> pd.DataFrame:
         )
     probability = np.mean([_calibrated(table) for table in answers], axis=0)
     told = np.stack([table[PREDICTED].to_numpy() for table in answers])
-    box = np.average(told, axis=0, weights=np.broadcast_to(_qualities(answers), told.shape))
+    qualities = _qualities(answers)
+    weights = qualities * _of_one_face(told, qualities)
+    box = np.average(told, axis=0, weights=np.broadcast_to(weights[:, :, None], told.shape))
     true = answers[0][TRUE].to_numpy(np.float32)
     table = answers[0][[*SAMPLE, "actual"]].copy()
     table["predicted"] = NAMES[(probability > 0.5).astype(int)]
@@ -53,6 +57,15 @@ def _calibrated(table: pd.DataFrame) -> np.ndarray:
 
 
 def _qualities(answers: Sequence[pd.DataFrame]) -> np.ndarray:
-    """Of each network and sample, (m, N, 1); a box that agrees with nothing still counts a bit."""
+    """Of each network and sample, (m, N); a box that agrees with nothing still counts a bit."""
     told = [table.get("agreement", pd.Series(1.0, table.index)) for table in answers]
-    return np.maximum(np.stack(told), 1e-3)[:, :, None]
+    return np.maximum(np.stack(told), 1e-3)
+
+
+def _of_one_face(told: np.ndarray, qualities: np.ndarray) -> np.ndarray:
+    """Say which boxes, (m, N, 4), are of the same face as that of the highest quality: (m, N)."""
+    best = np.take_along_axis(told, qualities.argmax(axis=0)[None, :, None], axis=0)
+    pairs = np.stack(np.broadcast_arrays(best, told)).reshape(2, -1, 4).astype(np.float32)
+    overlap = np.asarray(boxes.iou(pairs[0], pairs[1]))
+    # The best is of its own face, even without area.
+    return (overlap.reshape(qualities.shape) >= ONE_FACE) | (told == best).all(axis=2)
