@@ -135,7 +135,7 @@ def reliability_picture(tested: Mapping[str, pd.DataFrame], path: str | os.PathL
             left = bins["low"] + wide * (0.25 + beside)
             below.bar(left, bins["count"], wide, align="edge", color=colour)
         above.set(title=name, ylim=(-0.03, 1.03))
-        above.legend(loc="lower left", fontsize=8)
+        above.legend(loc="best", fontsize=8)
         below.set(xlabel="confidence", yscale="log")
         below.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
     panels[0, 0].set_ylabel("accuracy")

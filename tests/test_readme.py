@@ -50,3 +50,20 @@ def test_figures_of_both_protocols_are_those_of_the_files():
             assert cells[2:] == [f"{100 * test[key]:.2f}" for key in keys]
             compared += 1
     assert compared == 6
+
+
+def test_figures_of_localizers_are_those_of_the_files():
+    keys = (
+        "accuracy", "majority_accuracy", "recall_with_mask", "recall_without_mask", "mean_iou",
+        "iou_50",
+    )  # fmt: skip
+    compared = []
+    for line in (ROOT / "README.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| `") and len(cells) == 8:
+            name = cells[0].strip("`")
+            metrics = json.loads((ROOT / f"metrics/kaggle/{name}.json").read_text())
+            assert cells[1:7] == [f"{100 * metrics['test'][key]:.2f}" for key in keys]
+            assert cells[7] == f"{metrics['train_seconds']:,.0f}"
+            compared.append(name)
+    assert compared == ["mobilenet_6", "localizer", "localizer_stretched", "ensemble"]
