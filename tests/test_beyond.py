@@ -82,7 +82,7 @@ def test_every_figure_stands_in_its_row() -> None:
     assert cells(text, "`one_look`")[1:] == ["canvas.looks=1", "1", *["25.00"] * 6, "30"]
     assert cells(text, "`finder` | 1.23")[2:] == ["5.00", "1.00"]
     assert cells(text, "to 16 px")[1:] == ["7", "75.00", "25.00", "12.50"]
-    assert "All rows: epochs=8." in text.replace("\n", " ")
+    assert "All rows that do not say otherwise: epochs=8." in text.replace("\n", " ")
 
 
 def test_what_was_not_run_and_what_is_not_wrong_is_not_shown() -> None:
