@@ -78,7 +78,8 @@ def test_every_figure_stands_in_its_row() -> None:
         "50.00", *["50.00 [40.00, 60.00]"] * 4, "12,345", "1,234"
     ]  # fmt: skip
     # The deviation of .5 and .6 is .1 over the root of two.
-    assert cells(text, "`nothing`")[1:] == ["-", "2", *["55.00 ± 7.07"] * 6, "15"]
+    spread = ["55.00 ± 7.07"]
+    assert cells(text, "`nothing`")[1:] == ["-", "2", *spread, "50.00", *spread * 4, "15"]
     assert cells(text, "`one_look`")[1:] == ["canvas.looks=1", "1", *["25.00"] * 6, "30"]
     assert cells(text, "`finder` | 1.23")[2:] == ["5.00", "1.00"]
     assert cells(text, "to 16 px")[1:] == ["7", "75.00", "25.00", "12.50"]
