@@ -33,7 +33,7 @@ def main() -> None:
 
     network, preprocess, _ = build_application(application, size, run.dataset.weights)
     model = build_localizer(settings, network, preprocess)
-    localizing.compile_as(settings, model, 1, len(samples))
+    localizing.compile_as(settings, model, 1, -(-len(samples) // settings.batch_size))
     drawn = localizing.batches(settings, crops, samples, 0, lambda: 0)
     ready = drawn.cache()
     canvases = np.concatenate([images for images, *_ in ready.as_numpy_iterator()])

@@ -9,7 +9,6 @@ from facemask import boxes, calibration
 from facemask.errors import InputError
 from facemask.prediction import NAMES, PREDICTED, TRUE
 
-ONE_FACE = 0.5  # IoU from which on two networks' boxes are taken to be of one face
 SAMPLE = ["sample", "image", "face", "flip", "split"]
 
 
@@ -39,7 +38,7 @@ def fuse(answers: Sequence[pd.DataFrame]) -> pd.DataFrame:
     probability = np.mean([_calibrated(table) for table in answers], axis=0)
     told = np.stack([table[PREDICTED].to_numpy() for table in answers])
     qualities = _qualities(answers)
-    weights = qualities * _of_one_face(told, qualities)
+    weights = qualities * boxes.of_one_face(told, qualities)
     box = np.average(told, axis=0, weights=np.broadcast_to(weights[:, :, None], told.shape))
     true = answers[0][TRUE].to_numpy(np.float32)
     table = answers[0][[*SAMPLE, "actual"]].copy()
@@ -60,12 +59,3 @@ def _qualities(answers: Sequence[pd.DataFrame]) -> np.ndarray:
     """Of each network and sample, (m, N); a box that agrees with nothing still counts a bit."""
     told = [table.get("agreement", pd.Series(1.0, table.index)) for table in answers]
     return np.maximum(np.stack(told), 1e-3)
-
-
-def _of_one_face(told: np.ndarray, qualities: np.ndarray) -> np.ndarray:
-    """Say which boxes, (m, N, 4), are of the same face as that of the highest quality: (m, N)."""
-    best = np.take_along_axis(told, qualities.argmax(axis=0)[None, :, None], axis=0)
-    pairs = np.stack(np.broadcast_arrays(best, told)).reshape(2, -1, 4).astype(np.float32)
-    overlap = np.asarray(boxes.iou(pairs[0], pairs[1]))
-    # The best is of its own face, even without area.
-    return (overlap.reshape(qualities.shape) >= ONE_FACE) | (told == best).all(axis=2)

@@ -29,19 +29,20 @@ def measure(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def validated(
-    answers: Sequence[pd.DataFrame], histories: Sequence[pd.DataFrame], majority: str
+    answers: Sequence[pd.DataFrame], histories: Sequence[pd.DataFrame], splits: pd.DataFrame
 ) -> dict[str, Any]:
     """Return the figures that decisions may go by: of validation samples, a value a seed.
 
     Args:
         answers: of each seed the table of `prediction.predict`, of validation samples alone.
         histories: of each seed the table of `training.train`.
-        majority: the training samples' commonest class, as predictions name it.
+        splits: the table of `split`, for the training samples' commonest class.
 
     Returns:
         val: the figures of `measure`, each a list; train_seconds, a list.
     """
-    measured = [_all(table, majority) for table in answers]
+    commonest = splits.loc[splits["split"] == "train", "label"].mode()[0]
+    measured = [_all(table, (WITHOUT, WITH)[commonest]) for table in answers]
     return {
         "val": pd.DataFrame(measured).to_dict("list"),
         "train_seconds": [round(float(table["seconds"].sum()), 1) for table in histories],

@@ -24,7 +24,6 @@ from facemask.pixels import Crops
 
 BOX_FORMAT = "rel_xyxy"
 DRAWING = 2  # threads that draw canvases while the others compute
-ALIKE = 0.5  # IoU from which on two boxes are taken to be of one face
 # A closer look is at where the one before found the face, which is not quite where it is. That is
 # no matter of augmentation: without it, a network would learn that faces are in the very middle.
 OFF = {"zoom": (0.7, 1.4), "shift": 0.15}
@@ -320,9 +319,7 @@ def look(
 
 
 def together(values: np.ndarray, corners: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Return the mean of two answers each, or of two boxes that disagree the surer one's.
-
-    Boxes that hardly overlap are of two faces, and a mean would be of neither.
+    """Return the mean of two answers each, or of two boxes of different faces the surer one's.
 
     Args:
         values: labels or boxes, (2, N, k).
@@ -332,9 +329,8 @@ def together(values: np.ndarray, corners: np.ndarray, sure: np.ndarray) -> np.nd
     Returns:
         (N, k).
     """
-    surer = np.take_along_axis(values, sure.argmax(axis=0)[None, :, None], axis=0)[0]
-    alike = agreement(corners) >= ALIKE
-    return np.where(alike[:, None], values.mean(axis=0), surer)
+    counts = boxes.of_one_face(corners, sure)[:, :, None]
+    return np.average(values, axis=0, weights=np.broadcast_to(counts, values.shape))
 
 
 def agreement(corners: np.ndarray) -> np.ndarray:

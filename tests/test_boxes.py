@@ -31,6 +31,25 @@ def numpy_iou(true: np.ndarray, predicted: np.ndarray, box_format: str) -> np.nd
     return keras.ops.convert_to_numpy(boxes.iou(true, predicted, box_format))
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_of_one_face_are_those_that_overlap_the_surest(count: int) -> None:
+    rng = np.random.default_rng(count)
+    told = np.stack([some_corners(rng, 200, 8) for _ in range(count)]).astype(float)
+    told[:, 0] = 3  # boxes without area: the surest counts nevertheless
+    sure = rng.random((count, 200))
+    found = boxes.of_one_face(told, sure)
+    assert found.shape == (count, 200)
+    for sample in range(200):
+        surest = int(np.argmax(sure[:, sample]))
+        for number in range(count):
+            x0, y0, x1, y1 = zip(told[surest, sample], told[number, sample], strict=True)
+            common = max(0, min(x1) - max(x0)) * max(0, min(y1) - max(y0))
+            areas = [(x1[i] - x0[i]) * (y1[i] - y0[i]) for i in range(2)]
+            alike = number == surest or 2 * common >= sum(areas) - common > 0
+            assert found[number, sample] == alike
+    assert found[:, 1:].mean() < 1 or count == 1
+
+
 @pytest.mark.parametrize("box_format", FORMATS)
 def test_iou_is_keras_iou(box_format: str) -> None:
     rng = np.random.default_rng(0)
