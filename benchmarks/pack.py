@@ -18,10 +18,13 @@ from stages.common import Run
 ROUNDS = 9
 
 
-def measure(run: Run, samples: pd.DataFrame, images: Path, folder: Path) -> dict[str, float]:
+def measure(
+    run: Run, samples: pd.DataFrame, small: pd.DataFrame, images: Path, folder: Path
+) -> dict[str, float]:
     """Time decoding and packing; `folder` is where to."""
-    paths = [images / name for name in samples["image"].unique()]
+    paths = [images / name for name in pd.concat([samples, small])["image"].unique()]
     outputs = {size: folder / f"{size}.npy" for size in run.params.pack.sizes}
+    limit = run.params.pack.limit
 
     def decode() -> None:
         with ThreadPoolExecutor(run.workers) as pool:
@@ -29,7 +32,7 @@ def measure(run: Run, samples: pd.DataFrame, images: Path, folder: Path) -> dict
                 pass
 
     def pack() -> None:
-        pixels.pack(samples, images, outputs, folder / "own", run.params.pack.limit, run.workers)
+        pixels.pack(samples, small, images, outputs, folder / "own", limit, run.workers)
 
     seconds = median(alternate({"decode": decode, "pack": pack}, ROUNDS))
     row = {"photographs": len(paths), "samples": len(samples), **seconds}
@@ -39,16 +42,18 @@ def measure(run: Run, samples: pd.DataFrame, images: Path, folder: Path) -> dict
 def main() -> None:
     """Measure."""
     run = Run()
-    samples = pd.read_csv(run.data / "samples.csv")
+    samples, small = (pd.read_csv(run.data / f"{name}samples.csv") for name in ("", "small_"))
     images = run.raw / "images"
     with tempfile.TemporaryDirectory() as folder:
-        rows = [{"files": "the dataset's"} | measure(run, samples, images, Path(folder))]
+        rows = [{"files": "the dataset's"} | measure(run, samples, small, images, Path(folder))]
         if len(sys.argv) > 1:
             others = Path(sys.argv[1])
-            held = samples["image"].isin([path.name for path in others.iterdir()])
-            few = samples[held].reset_index(drop=True)
-            few["sample"] = few.index
-            rows.append({"files": "of FOLDER"} | measure(run, few, others, Path(folder)))
+            names = [path.name for path in others.iterdir()]
+            samples, small = (table[table["image"].isin(names)] for table in (samples, small))
+            numbers = range(len(samples) + len(small))
+            samples = samples.assign(sample=numbers[: len(samples)])
+            small = small.assign(sample=numbers[len(samples) :])
+            rows.append({"files": "of FOLDER"} | measure(run, samples, small, others, Path(folder)))
     report("pack", rows, "FOLDER" if len(sys.argv) > 1 else "", dataset=run.params.dataset)
 
 

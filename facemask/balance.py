@@ -23,6 +23,18 @@ def add_flips(crops: pd.DataFrame, enabled: bool) -> pd.DataFrame:
     return samples
 
 
+def number_on(small: pd.DataFrame, first: int) -> pd.DataFrame:
+    """Return the crops that are too small to be samples as a table like that of the samples.
+
+    Args:
+        small: the second table of `partition.crop_table`.
+        first: number of the first of them; samples have those below.
+    """
+    rows = small.assign(flip=0)
+    rows.insert(0, "sample", range(first, first + len(rows)))
+    return rows
+
+
 def mirror(crops: pd.DataFrame) -> pd.DataFrame:
     """Return crops mirrored left to right: column x of a crop of width w becomes w - 1 - x."""
     width = crops["x1"] - crops["x0"]

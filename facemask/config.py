@@ -335,8 +335,9 @@ class Localizer(Training):
     """A network that says where the face is, and how it is trained.
 
     Of the backbone the layers `taps` are read, from fine to coarse; layers up to `frozen` stay as
-    they are, the others are trained as well. Width: channels of neck and head. Photographs: the
-    share of the training photographs that it learns from, less than 1 for a learning curve.
+    they are, the others are trained as well. Width: channels of neck and head. Small crops: whether
+    it also learns from those under crop.min_area. Photographs: the share of the training
+    photographs that it learns from, less than 1 for a learning curve.
     """
 
     backbone: str
@@ -345,6 +346,7 @@ class Localizer(Training):
     width: int = Field(ge=1)
     canvas: Canvas
     augment: Augment
+    small_crops: bool
     photographs: float = Field(gt=0, le=1)
     head_first: HeadFirst
     loss_weights: LocalizerLossWeights

@@ -19,8 +19,8 @@ DESCRIBED = [*RECTANGLE, *CROP_BOX, "enclosed", "touched"]
 
 def crop_table(
     faces: pd.DataFrame, metric: str, modulus: int, remainder: int, min_area: int
-) -> pd.DataFrame:
-    """Return the crop of every face whose rectangle is large enough.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the crop of every face whose rectangle is large enough, and those of the others.
 
     Args:
         faces: the table of `annotations.parse`.
@@ -32,8 +32,8 @@ def crop_table(
         InputError: there are no faces, or no rectangle is large enough.
 
     Returns:
-        One row a crop: image, face, label; x0, y0, x1, y1: the rectangle in the photograph and
-        box_x0 … box_y1: the face's box in the rectangle (both half-open pixels); enclosed and
+        Twice one row a crop: image, face, label; x0, y0, x1, y1: the rectangle in the photograph,
+        and box_x0 … box_y1: the face's box in the rectangle (both half-open pixels); enclosed and
         touched: how many other faces' boxes the rectangle wholly holds, and how many it meets.
     """
     if faces.empty:
@@ -55,7 +55,8 @@ def crop_table(
         raise InputError(
             f"crop.min_area is {min_area} px², but the largest rectangle has {area.max()}: lower it"
         )
-    return crops[area >= min_area].reset_index(drop=True)
+    large = area >= min_area
+    return crops[large].reset_index(drop=True), crops[~large].reset_index(drop=True)
 
 
 def assign(

@@ -18,6 +18,7 @@ from facemask.photographs import read_rgb
 
 def pack(
     samples: pd.DataFrame,
+    small: pd.DataFrame,
     images: Path,
     outputs: Mapping[int, Path],
     own: Path,
@@ -28,19 +29,22 @@ def pack(
 
     Args:
         samples: the table of `balance.add_flips`.
+        small: the table of `balance.number_on`, of which squares are not made.
         images: folder of the photographs.
         outputs: for each side length s (px) the .npy file of the samples stretched to squares:
             uint8 (N, s, s, 3), RGB.
-        own: folder of the samples in their own proportions, which `Crops` reads.
+        own: folder of both in their own proportions, which `Crops` reads.
         limit: their longest side, px; smaller ones stay as they are.
         workers: how many threads decode, each one photograph at a time.
 
     Raises:
         InputError: a photograph is missing or cannot be decoded.
     """
-    cuts = samples[["sample", *RECTANGLE, "flip"]].to_numpy()
-    groups = samples.groupby("image").indices
-    shapes, starts = own_shapes(samples, limit)
+    # A table without rows has no types to read from a file.
+    every = pd.concat([samples, small.astype(samples.dtypes)], ignore_index=True)
+    cuts = every[["sample", *RECTANGLE, "flip"]].to_numpy()
+    groups = every.groupby("image").indices
+    shapes, starts = own_shapes(every, limit)
     with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
 
         def array(path: Path, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -57,7 +61,7 @@ def pack(
             for sample, x0, y0, x1, y1, flip in cuts[rows].tolist():
                 crop = photograph[y0:y1, x0:x1]
                 crop = cv2.flip(crop, 1) if flip else crop
-                for size, (square, start) in squares.items():
+                for size, (square, start) in squares.items() if sample < len(samples) else ():
                     made = resize(crop, size, size)
                     os.pwrite(square, made.data, start + sample * made.nbytes)
                 os.pwrite(file, resize(crop, *shapes[sample]).data, begin + starts[sample])

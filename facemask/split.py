@@ -71,6 +71,24 @@ def grouped_protocol(
     return splits
 
 
+def only_training(small: pd.DataFrame, splits: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
+    """Return the small crops that may train: of photographs that do, and do nothing else.
+
+    Nor may a near-duplicate of such a photograph validate or test, in either protocol.
+
+    Args:
+        small: the table of `balance.number_on`.
+        splits: what one of the protocols returned.
+        groups: the group of each photograph, indexed by image name.
+
+    Returns:
+        Rows of `small` with a column split, which is train.
+    """
+    own, group = small["image"].map(groups), splits["image"].map(groups)
+    trains, judges = (group[splits["split"].isin(parts)] for parts in (["train"], ["val", "test"]))
+    return small[own.isin(trains) & ~own.isin(judges)].assign(split="train")
+
+
 def leaking(splits: pd.DataFrame, groups: pd.Series) -> int:
     """Count test samples whose photograph, or a near-duplicate of it, also trains or validates."""
     group = splits["image"].map(groups)

@@ -2,15 +2,17 @@
 
 import pandas as pd
 
-from facemask.balance import add_flips
+from facemask.balance import add_flips, number_on
 from facemask.files import write_csv
 from stages.common import Run, run_stage
 
 
 def balance(run: Run) -> None:
-    """Write samples.csv."""
-    crops = pd.read_csv(run.data / "crops.csv")
-    write_csv(add_flips(crops, run.params.balance.enabled), run.data / "samples.csv")
+    """Write samples.csv, and small_samples.csv with the numbers after."""
+    crops, small = (pd.read_csv(run.data / name) for name in ("crops.csv", "small_crops.csv"))
+    samples = add_flips(crops, run.params.balance.enabled)
+    write_csv(samples, run.data / "samples.csv")
+    write_csv(number_on(small, len(samples)), run.data / "small_samples.csv")
 
 
 if __name__ == "__main__":

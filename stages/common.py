@@ -22,6 +22,7 @@ class Run:
         self.data = Path("data", name)
         self.raw = self.data / "raw"
         self.splits = self.data / f"splits{self.params.split.suffix}.csv"
+        self.small_splits = self.data / f"small_splits{self.params.split.suffix}.csv"
         self.models = Path("models", named)
         self.metrics = Path("metrics", named)
         # What comes before the split is the same for both protocols and has no suffix.

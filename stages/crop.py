@@ -8,10 +8,11 @@ from stages.common import Run, run_stage
 
 
 def crop(run: Run) -> None:
-    """Write crops.csv."""
+    """Write crops.csv and small_crops.csv."""
     faces = pd.read_csv(run.data / "annotations.csv")
-    crops = partition.crop_table(faces, **run.params.crop.model_dump())
+    crops, small = partition.crop_table(faces, **run.params.crop.model_dump())
     write_csv(crops, run.data / "crops.csv")
+    write_csv(small, run.data / "small_crops.csv")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ def train_seeds(run: Run, settings: Localizer, models: Path, parts: Sequence[str
     application = run.params.backbones[settings.backbone].application
     crops, splits = Crops(run.data / "crops/own"), pd.read_csv(run.splits)
     asked = splits[splits["split"].isin(parts)]
+    if settings.small_crops:
+        small = pd.read_csv(run.small_splits).astype(splits.dtypes)
+        splits = pd.concat([splits, small], ignore_index=True)
     state = run.resume / "localize" / models.relative_to(run.models)
     for number, folder in enumerate(seed_folders(models, settings.seeds)):
         seed = run.params.seed + number

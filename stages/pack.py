@@ -10,9 +10,9 @@ def pack(run: Run) -> None:
     """Write crops/<size>/inputs.npy and crops/own."""
     folder, sizes = run.data / "crops", run.params.pack.sizes
     outputs = {size: folder / str(size) / "inputs.npy" for size in sizes}
-    samples = pd.read_csv(run.data / "samples.csv")
+    samples, small = (pd.read_csv(run.data / f"{name}samples.csv") for name in ("", "small_"))
     limit = run.params.pack.limit
-    pixels.pack(samples, run.raw / "images", outputs, folder / "own", limit, run.workers)
+    pixels.pack(samples, small, run.raw / "images", outputs, folder / "own", limit, run.workers)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,20 @@ from stages.common import Run, run_stage
 
 
 def split(run: Run) -> None:
-    """Write the splits table and data.json."""
+    """Write the splits table, the small crops that may train as well, and data.json."""
     samples = pd.read_csv(run.data / "samples.csv")
     photographs = pd.read_csv(run.data / "photographs.csv")
+    groups = photographs.set_index("image")["group"]
     params = run.params.split
     if params.protocol == "report":
         splits = splitting.report_protocol(samples, params.test, params.val, params.seed)
     else:
-        groups = photographs.set_index("image")["group"]
         splits = splitting.grouped_protocol(
             samples, groups, params.test, params.val, params.seed, params.fold
         )
     write_csv(splits, run.splits)
+    small = pd.read_csv(run.data / "small_samples.csv")
+    write_csv(splitting.only_training(small, splits, groups), run.small_splits)
     validation = read_json(run.validation)
     write_json(splitting.summary(splits, photographs, validation), run.metrics / "data.json")
 

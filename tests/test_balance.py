@@ -81,6 +81,15 @@ def test_a_class_alone_has_no_rarer_one_to_copy():
     assert len(balance.add_flips(crops_of([1, 1, 1]), True)) == 3
 
 
+def test_small_crops_are_numbered_after_the_samples():
+    small = crops_of([1, 0, 1])
+    rows = balance.number_on(small, 7)
+    assert rows["sample"].tolist() == [7, 8, 9]
+    assert list(rows) == list(balance.add_flips(small, True))
+    pd.testing.assert_frame_equal(rows[list(small)], small)
+    assert (rows["flip"] == 0).all()
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 @pytest.mark.parametrize(
     ("faces", "min_area"),
@@ -93,7 +102,7 @@ def test_no_crop_at_all_ends_in_a_message(faces, min_area, enabled):
         | {"label": [1], "xmin": [2], "ymin": [2], "xmax": [9], "ymax": [9]}
     )
     with pytest.raises(InputError, match=r"min_area|classes"):
-        crops = partition.crop_table(table[:faces], "manhattan", 5, 2, min_area)
+        crops, _ = partition.crop_table(table[:faces], "manhattan", 5, 2, min_area)
         split.report_protocol(balance.add_flips(crops, enabled), 0.2, 0.2, 0)
 
 

@@ -501,7 +501,7 @@ def dataset(images, faces, side=40, masked=lambda number: number % 2, width=2000
 
 
 def divided(faces, min_area, protocol):
-    crops = partition.crop_table(faces, "manhattan", 5, 2, min_area)
+    crops, _ = partition.crop_table(faces, "manhattan", 5, 2, min_area)
     samples = balance.add_flips(crops, True)
     if protocol == "report":
         return split.report_protocol(samples, 0.2, 0.2, 42)

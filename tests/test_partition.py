@@ -174,7 +174,7 @@ def faces():
 
 
 def test_crop_table_row_by_row(faces):
-    crops = partition.crop_table(faces, "manhattan", 1, 0, 0)
+    crops, _ = partition.crop_table(faces, "manhattan", 1, 0, 0)
     expected = pd.DataFrame(
         # Columns 6 and 30 are the boxes' edges; 18 is as far from both, and goes to the first.
         [
@@ -203,7 +203,17 @@ def test_crop_table_row_by_row(faces):
 
 @pytest.mark.parametrize(("min_area", "kept"), [(100, 3), (101, 2), (380, 2), (381, 1), (420, 1)])
 def test_the_area_threshold_is_the_least_area_kept(faces, min_area, kept):
-    assert len(partition.crop_table(faces, "manhattan", 1, 0, min_area)) == kept
+    crops, small = partition.crop_table(faces, "manhattan", 1, 0, min_area)
+    assert len(crops) == kept
+    every, none = partition.crop_table(faces, "manhattan", 1, 0, 0)
+    assert none.empty
+    for part in (crops, small):
+        assert part.index.tolist() == list(range(len(part)))
+    keys = ["image", "face"]
+    both = pd.concat([crops, small]).sort_values(keys, ignore_index=True)
+    pd.testing.assert_frame_equal(both, every.sort_values(keys, ignore_index=True))
+    area = (small["x1"] - small["x0"]) * (small["y1"] - small["y0"])
+    assert (area < min_area).all()
 
 
 def test_the_area_is_that_of_the_rectangle_wherever_it_lies():
@@ -211,13 +221,13 @@ def test_the_area_is_that_of_the_rectangle_wherever_it_lies():
     corners = [(2, 2, 4, 4), (30, 2, 32, 4), (2, 20, 4, 22), (30, 20, 32, 22)]
     faces = pd.DataFrame(corners, columns=partition.BOX)
     faces = faces.assign(image="a.png", face=range(4), width=40, height=30, label=1)
-    crops = partition.crop_table(faces, "manhattan", 1, 0, 0)
+    crops, _ = partition.crop_table(faces, "manhattan", 1, 0, 0)
     rectangles = crops[partition.RECTANGLE].to_numpy()
     assert (rectangles[:, :2] > 0).all(axis=1).any()
     areas = [len(pixels(*rectangle)) for rectangle in rectangles]
     assert len(set(areas)) == 4
     for least in areas:
-        kept = partition.crop_table(faces, "manhattan", 1, 0, least)
+        kept, _ = partition.crop_table(faces, "manhattan", 1, 0, least)
         assert list(kept["face"]) == [face for face in range(4) if areas[face] >= least]
     with pytest.raises(
         InputError, match=f"{max(areas) + 1} px².*largest rectangle has {max(areas)}"
@@ -227,7 +237,7 @@ def test_the_area_is_that_of_the_rectangle_wherever_it_lies():
 
 def test_a_face_is_cut_by_all_faces_of_its_own_photograph_only(faces):
     alone = faces.assign(image=["b.png", "c.png", "a.png"])
-    crops = partition.crop_table(alone, "manhattan", 1, 0, 0)
+    crops, _ = partition.crop_table(alone, "manhattan", 1, 0, 0)
     assert list(crops["x1"] - crops["x0"]) == [40, 40, 10]
 
 

@@ -41,9 +41,10 @@ def samples():
     return table
 
 
-def packed(samples, folder, out, workers=2):
+def packed(samples, folder, out, workers=2, small=None):
     outputs = {size: out / f"{size}.npy" for size in SIZES}
-    pixels.pack(samples, folder, outputs, out / "own", LIMIT, workers)
+    small = samples[:0] if small is None else small
+    pixels.pack(samples, small, folder, outputs, out / "own", LIMIT, workers)
     return {size: np.load(path) for size, path in outputs.items()}
 
 
@@ -96,6 +97,23 @@ def test_crops_in_their_own_proportions_are_as_large_as_they_were_up_to_a_limit(
             crop = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
             assert max(width, height) == LIMIT
         np.testing.assert_array_equal(crops[row.sample], crop)
+
+
+@pytest.mark.parametrize("first", [1, 4])
+def test_of_small_crops_there_are_no_squares(photographs, samples, tmp_path, first):
+    every = tmp_path / "every"
+    expected = packed(samples, photographs[0], every)
+    found = packed(samples[:first], photographs[0], tmp_path, small=samples[first:])
+    for size in SIZES:
+        np.testing.assert_array_equal(found[size], expected[size][:first])
+    for name in ("pixels.npy", "shapes.csv"):
+        assert (tmp_path / "own" / name).read_bytes() == (every / "own" / name).read_bytes()
+
+
+def test_a_table_of_small_crops_without_rows_may_come_from_a_file(photographs, samples, tmp_path):
+    samples[:0].to_csv(tmp_path / "small.csv", index=False)
+    arrays = packed(samples, photographs[0], tmp_path, small=pd.read_csv(tmp_path / "small.csv"))
+    assert len(arrays[SIZES[0]]) == len(samples)
 
 
 def test_a_crop_as_thin_as_can_be_keeps_a_pixel():

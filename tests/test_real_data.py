@@ -44,7 +44,7 @@ def parsed(table):
 
 @pytest.fixture(scope="module")
 def crops(parsed):
-    return partition.crop_table(parsed[0], "manhattan", 5, 2, 16090)
+    return partition.crop_table(parsed[0], "manhattan", 5, 2, 16090)[0]
 
 
 def pairs_of(table):
@@ -109,7 +109,8 @@ def test_crops_of_the_study(crops):
 def test_crops_without_the_class_worn_incorrectly(table):
     faces, validation = faces_of(table, {**MERGED, "mask_weared_incorrect": None})
     assert len(faces) + validation["faces_of_dropped_classes"] == 4072
-    crops = partition.crop_table(faces, "manhattan", 5, 2, 15753)
+    crops, small = partition.crop_table(faces, "manhattan", 5, 2, 15753)
+    assert len(crops) + len(small) == len(faces)
     assert len(crops) == 1866
     assert crops["label"].value_counts().to_dict() == {1: 1589, 0: 277}
 
@@ -121,7 +122,7 @@ def test_crops_without_the_class_worn_incorrectly(table):
 def test_rectangles_of_each_distance(parsed, crops, metric, count):
     faces, _ = parsed
     if metric != "manhattan":
-        crops = partition.crop_table(faces, metric, 5, 2, 16090)
+        crops, _ = partition.crop_table(faces, metric, 5, 2, 16090)
     assert len(crops) == count
     both = crops.merge(faces, on=["image", "face"], validate="one_to_one")
     assert (both["x0"] >= 0).all()

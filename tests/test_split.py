@@ -173,6 +173,32 @@ def test_as_many_groups_as_folds_are_enough():
     assert splits["split"].value_counts().to_dict() == {"train": 6, "test": 2, "val": 2}
 
 
+@pytest.mark.parametrize("protocol", ["report", "grouped"])
+def test_small_crops_train_of_photographs_that_do_not_judge(protocol):
+    groups, samples = groups_of(150, 40), samples_of(300, 60, 120)
+    splits = (
+        split.report_protocol(samples, 0.2, 0.2, 5)
+        if protocol == "report"
+        else split.grouped_protocol(samples, groups, 0.2, 0.2, 5)
+    )
+    small = samples_of(400, 100, 150, seed=1).assign(sample=lambda table: table["sample"] + 360)
+    found = split.only_training(small, splits, groups)
+    assert (found["split"] == "train").all()
+    parts = {}
+    for row in splits.itertuples():
+        parts.setdefault(groups[row.image], set()).add(row.split)
+    expected = [
+        row.sample
+        for row in small.itertuples()
+        if parts.get(groups[row.image], set()) - {"unused"} == {"train"}
+    ]
+    assert found["sample"].tolist() == expected
+    assert 0 < len(found) < len(small)
+    both = pd.concat([splits, found])
+    assert split.leaking(both, groups) == split.leaking(splits, groups)
+    assert split.only_training(small[:0], splits, groups).empty
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_leaking_samples_against_a_loop(seed):
     rng = np.random.default_rng(seed)

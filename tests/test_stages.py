@@ -13,6 +13,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from stages import localize
+from stages.common import Run
+
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {
     **os.environ,
@@ -211,6 +214,47 @@ def test_data_counts_agree_with_the_tables(project):
     assert data["faces"] == len(pd.read_csv(project / "data/sample/annotations.csv"))
     assert data["crops"] == len(crops) == data["crops_with_mask"] + data["crops_without_mask"]
     assert data["samples"] == len(samples) == data["train"] + data["val"] + data["test"]
+
+
+def test_small_crops_are_kept_beside_and_never_answered(project):
+    data = project / "data/sample"
+    samples, small, train, splits = (
+        pd.read_csv(data / f"{name}.csv")
+        for name in ("samples", "small_samples", "small_splits", "splits")
+    )
+    faces = pd.read_csv(data / "annotations.csv")
+    keys = ["image", "face"]
+    crops = pd.concat([samples[samples["flip"] == 0], small])
+    assert sorted(map(tuple, crops[keys].to_numpy())) == sorted(map(tuple, faces[keys].to_numpy()))
+    assert [*samples["sample"], *small["sample"]] == list(range(len(samples) + len(small)))
+    assert len(pd.read_csv(data / "crops/own/shapes.csv")) == len(samples) + len(small)
+    assert len(np.load(data / "crops/128/inputs.npy", mmap_mode="r")) == len(samples)
+    judges = splits[splits["split"].isin(["val", "test"])]
+    assert 0 < len(train) < len(small)
+    assert not set(train["image"]) & set(judges["image"])
+    for name in LOCALIZERS:
+        answers = pd.read_csv(project / "models/sample" / name / "predictions.csv")
+        assert sorted(answers["sample"]) == sorted(samples["sample"])
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_localizer_learns_from_small_crops_if_it_is_asked_to(project, monkeypatch, wanted):
+    class Seen(Exception):
+        pass
+
+    def train(settings, application, weights, crops, splits, *others):
+        raise Seen(splits)
+
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(localize.localizing, "train", train)
+    found = Run()
+    settings = found.params.localizers["localizer"].model_copy(update={"small_crops": wanted})
+    with pytest.raises(Seen) as told:
+        localize.train_seeds(found, settings, found.models / "other", ("val",))
+    splits = told.value.args[0]
+    own, small = pd.read_csv(found.splits), pd.read_csv(found.small_splits)
+    expected = pd.concat([own, small]) if wanted else own
+    pd.testing.assert_frame_equal(splits, expected.reset_index(drop=True))
 
 
 def test_the_report_names_every_experiment_and_its_pictures_exist(project):
