@@ -448,8 +448,8 @@ def test_a_missing_key_is_told(key):
             ["localizers.localizer.backbone is 'mobilenet'", "did you mean 'mobilenet_v2'?"],
         ),
         (
-            {"localizers__localizer__schedule__warmup": 34},
-            ["localizers.localizer: ", "schedule.warmup is 34 of 34 epochs"],
+            {"localizers__localizer__schedule__warmup": 24},
+            ["localizers.localizer: ", "schedule.warmup is 24 of 24 epochs"],
         ),
         (
             {"ensembles__ensemble__members": ["localizer", "localiser"]},

@@ -49,7 +49,7 @@ def test_figures_of_both_protocols_are_those_of_the_files():
             test = json.loads(path.read_text())["test"]
             assert cells[2:] == [f"{100 * test[key]:.2f}" for key in keys]
             compared += 1
-    assert compared == 6
+    assert compared == 8
 
 
 def test_figures_of_localizers_are_those_of_the_files():
