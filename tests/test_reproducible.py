@@ -253,7 +253,7 @@ def test_pack_on_a_full_disk_leaves_no_array(undisturbed, tmp_path):
     folder = project(tmp_path, 1)
     whole = undisturbed[0] / "data"
     script = (
-        f"mkdir data/sample && cp -r {whole}/sample/raw {whole}/sample/samples.csv data/sample && "
+        f"mkdir data/sample && cp -r {whole}/sample/raw {whole}/sample/*samples.csv data/sample && "
         f"{sys.executable} -m stages.pack; code=$?; ls -a data/sample/crops/*; exit $code"
     )
     used = sum(path.stat().st_size for path in (whole / "sample/raw").rglob("*") if path.is_file())
