@@ -98,9 +98,10 @@ def pool(
     from facemask import statistics
 
     tables = [_read(name, folder, statistics.COLUMNS) for folder in folders]
-    figures = statistics.pooled(tables)
+    figures, together = statistics.pooled(tables), pd.concat(tables)
     if to:
-        write_json(figures, to)
+        # An accuracy never stands without it.
+        write_json({"majority_accuracy": float(_shares(together).iloc[0]), **figures}, to)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in ("figure, %", "pooled", "95 % interval", "folds"):
         table.add_column(column, justify="left" if column == "figure, %" else "right")
@@ -112,7 +113,7 @@ def pool(
             " ".join(f"{100 * each:.2f}" for each in value["folds"]),
         )
     console = Console(markup=False, highlight=False)
-    console.print(f"{name}, {len(tables)} folds\n", table, _majority(pd.concat(tables)), sep="\n")
+    console.print(f"{name}, {len(tables)} folds\n", table, _majority(together), sep="\n")
 
 
 def _default_metrics() -> Path:
@@ -206,9 +207,14 @@ def _remarks(predictions: pd.DataFrame) -> str:
 
 
 def _majority(predictions: pd.DataFrame) -> str:
-    shares = predictions["actual"].value_counts(normalize=True)
+    shares = _shares(predictions)
     return (
         f"\n{len(predictions)} test samples of {predictions['image'].nunique()} photographs. "
         f"{100 * shares.iloc[0]:.2f} % of these samples are {shares.index[0]}: always answering "
         "that would score as much accuracy. Read accuracy beside it and beside both recalls."
     )
+
+
+def _shares(predictions: pd.DataFrame) -> pd.Series:
+    """Of each class, the commonest first."""
+    return predictions["actual"].value_counts(normalize=True)

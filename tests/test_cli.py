@@ -254,6 +254,8 @@ def test_pooled_folds_are_printed_and_kept(tmp_path: Path) -> None:
     output = facemask("pool", "mobilenet_1", *folders, "--to", tmp_path / "pooled.json")
     kept = json.loads((tmp_path / "pooled.json").read_text())
     assert kept["samples"] == len(table)
+    assert kept["majority_accuracy"] == pytest.approx((table["actual"] == "with_mask").mean())
+    assert f"{100 * kept['majority_accuracy']:.2f} % of these samples are with_mask" in output
     for name, figure in kept["figures"].items():
         cells = " ".join(f"{100 * value:.2f}" for value in figure["folds"])
         line = re.escape(f"{100 * figure['value']:.2f}") + r" .*" + re.escape(cells)
