@@ -69,7 +69,7 @@ def partition_picture(
     `partitions` maps the distance's name to (owner, rectangles): owner (H, W) int, the face at
     sampled pixels and -1 elsewhere, rectangles (F, 4) half-open x0, y0, x1, y1. Pixels that were
     not sampled take the colour of the nearest sampled one. A rectangle under `min_area` px² is
-    dashed: it is not kept. ValueError where the arrays do not fit each other.
+    dashed: it is no sample. ValueError where the arrays do not fit each other.
     """
     height, width = photo.shape[:2]
     boxes = np.asarray(boxes).reshape(-1, 4)
@@ -98,7 +98,7 @@ def partition_picture(
         handles=[
             key("face, as annotated", TRUTH, "-", 1.2),
             key(f"its rectangle, at least {min_area:,} px²: kept", GREY, "-", 2),
-            key("smaller: not kept", GREY, (0, (3, 2)), 2),
+            key("smaller: no sample", GREY, (0, (3, 2)), 2),
         ],
         loc="outside lower center",
         ncols=3,

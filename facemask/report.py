@@ -59,6 +59,8 @@ DATA_ROWS = {
     "train": "… for training",
     "val": "… for validation",
     "test": "… for the test",
+    "small_crops": "smaller crops that may train a localizer",
+    "small_crops_without_mask": "… of them without mask",
     "leaking_test_samples": "test samples whose photograph, or a near-duplicate of it, is also in "
     "train or validation",
 }

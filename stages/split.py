@@ -21,9 +21,10 @@ def split(run: Run) -> None:
         )
     write_csv(splits, run.splits)
     small = pd.read_csv(run.data / "small_samples.csv")
-    write_csv(splitting.only_training(small, splits, groups), run.small_splits)
-    validation = read_json(run.validation)
-    write_json(splitting.summary(splits, photographs, validation), run.metrics / "data.json")
+    small = splitting.only_training(small, splits, groups)
+    write_csv(small, run.small_splits)
+    counts = splitting.summary(splits, small, photographs, read_json(run.validation))
+    write_json(counts, run.metrics / "data.json")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ DATA = {
     "train": 1357,
     "val": 339,
     "test": 424,
+    "small_crops": 1164,
+    "small_crops_without_mask": 208,
     "leaking_test_samples": 106,
 }
 XCEPTION = "block 14 is a random projection"

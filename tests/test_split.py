@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facemask import split
+from facemask import balance, split
 from facemask.errors import InputError
 
 PARTS = {"train", "val", "test"}
@@ -196,7 +196,20 @@ def test_small_crops_train_of_photographs_that_do_not_judge(protocol):
     assert 0 < len(found) < len(small)
     both = pd.concat([splits, found])
     assert split.leaking(both, groups) == split.leaking(splits, groups)
-    assert split.only_training(small[:0], splits, groups).empty
+
+
+def test_without_small_crops_tables_of_no_row_go_from_file_to_file(tmp_path):
+    groups, samples = groups_of(150, 40), samples_of(300, 60, 120)
+    splits = split.report_protocol(samples, 0.2, 0.2, 5)
+    table = samples.drop(columns=["sample", "flip"])[:0]
+    for change in (
+        lambda table: balance.number_on(table, len(samples)),
+        lambda table: split.only_training(table, splits, groups),
+    ):
+        table.to_csv(tmp_path / "table.csv", index=False)
+        table = change(pd.read_csv(tmp_path / "table.csv"))
+    assert list(table) == list(splits)
+    assert table.empty
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -230,7 +243,8 @@ def test_summary_of_a_small_table():
         {"image": [f"{name}.png" for name in "abcde"], "group": [0, 1, 1, 2, 3]}
     )
     validation = {"images": 5, "left_out": ["f.png", "g.png"], "faces": 9}
-    assert split.summary(splits, photographs, validation) == {
+    small = pd.DataFrame({"image": ["e.png"] * 3, "label": [1, 0, 0]})
+    assert split.summary(splits, small, photographs, validation) == {
         "images": 5,
         "left_out": 2,
         "faces": 9,
@@ -241,6 +255,8 @@ def test_summary_of_a_small_table():
         "train": 1,
         "val": 1,
         "test": 3,
+        "small_crops": 3,
+        "small_crops_without_mask": 2,
         "leaking_test_samples": 2,
     }
 
