@@ -233,6 +233,9 @@ def test_small_crops_are_kept_beside_and_never_answered(project):
     judges = splits[splits["split"].isin(["val", "test"])]
     assert 0 < len(train) < len(small)
     assert not set(train["image"]) & set(judges["image"])
+    counts = json.loads((project / "metrics/sample/data.json").read_text())
+    assert counts["small_crops"] == len(train)
+    assert counts["small_crops_without_mask"] == (train["label"] == 0).sum()
     for name in LOCALIZERS:
         answers = pd.read_csv(project / "models/sample" / name / "predictions.csv")
         assert sorted(answers["sample"]) == sorted(samples["sample"])
