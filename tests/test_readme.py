@@ -67,3 +67,38 @@ def test_figures_of_localizers_are_those_of_the_files():
             assert cells[7] == f"{metrics['train_seconds']:,.0f}"
             compared.append(name)
     assert compared == ["mobilenet_6", "localizer", "localizer_stretched", "ensemble"]
+
+
+def test_figures_of_the_folds_are_those_of_the_files():
+    pooled = json.loads((ROOT / "metrics/kaggle_grouped/folds/localizer.json").read_text())
+    keys = {
+        "accuracy": "accuracy",
+        "recall with mask": "recall_with_mask",
+        "recall without": "recall_without_mask",
+        "IoU": "mean_iou",
+        "IoU ≥ 0.5": "iou_50",
+    }
+    expected = {"majority class alone": [f"{100 * pooled['majority_accuracy']:.2f}", "", ""]}
+    for title, key in keys.items():
+        figure = pooled["figures"][key]
+        value, low, high, *folds = (
+            f"{100 * each:.2f}"
+            for each in (figure["value"], figure["low"], figure["high"], *figure["folds"])
+        )
+        expected[title] = [value, f"{low} to {high}", " ".join(folds)]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (ROOT / "README.md").read_text().splitlines()
+    ]
+    assert {row[0]: row[1:] for row in rows if row[0] in expected and len(row) == 4} == expected
+
+
+def test_what_the_readme_says_of_wrong_labels_is_so():
+    files = sorted(ROOT.glob("metrics/kaggle_grouped_*/predictions/localizer.csv"))
+    tested = pd.concat(map(pd.read_csv, files))
+    right, found = tested["actual"] == tested["predicted"], tested["iou"] >= 0.5
+    bare = tested["actual"] == "without_mask"
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert f"Of its {(~right).sum()} wrong labels {(~right & ~found).sum()} are of a box" in text
+    assert f"{100 * right[found].mean():.1f} % of the labels are right, and of the bare" in text
+    assert f"faces' {100 * right[found & bare].mean():.1f} %" in text
