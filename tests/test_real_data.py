@@ -145,6 +145,9 @@ def test_both_protocols(table, parsed, crops):
     assert split.leaking(study, groups) > 200  # most of the study's test photographs were seen
     grouped = split.grouped_protocol(samples, groups, 0.2, 0.2, 42)
     assert split.leaking(grouped, groups) == 0
-    counts = split.summary(grouped, table, parsed[1])
+    _, small = partition.crop_table(parsed[0], "manhattan", 5, 2, 16090)
+    small = split.only_training(balance.number_on(small, len(samples)), grouped, groups)
+    counts = split.summary(grouped, small, table, parsed[1])
     assert (counts["images"], counts["faces"], counts["crops"]) == (853, 4072, 1861)
     assert counts["test"] == pytest.approx(0.2 * 1861, abs=40)
+    assert (counts["small_crops"], counts["small_crops_without_mask"]) == (1011, 209)
