@@ -75,8 +75,8 @@ def only_training(small: pd.DataFrame, splits: pd.DataFrame, groups: pd.Series) 
     """Return the small crops that may train: of photographs that do, and do nothing else.
 
     Nor may a near-duplicate of such a photograph validate or test, in either protocol. Photographs
-    without a sample, crowds whose crops are all small, stay out: of the study's these are 20, whose
-    636 crops lengthen each epoch by a quarter and made no network better on validation samples.
+    without a sample, crowds whose crops are all small, stay out: validation samples did not tell
+    whether they help.
 
     Args:
         small: the table of `balance.number_on`.
