@@ -35,7 +35,12 @@ def measure(
         pixels.pack(samples, small, images, outputs, folder / "own", limit, run.workers)
 
     seconds = median(alternate({"decode": decode, "pack": pack}, ROUNDS))
-    row = {"photographs": len(paths), "samples": len(samples), **seconds}
+    row = {
+        "photographs": len(paths),
+        "samples": len(samples),
+        "small crops": len(small),
+        **seconds,
+    }
     return row | {"ratio": row["pack"] / row["decode"]}
 
 

@@ -65,9 +65,12 @@ def render(
         "from afar or closer.",
         f"![Samples as augmentation changes them]({pictures['augmentation']})",
     ]
-    if ablation:
-        parts += ["## Which step gave what", _ablation(ablation, changes, common)]
     parts += [
+        "## Which step gave what",
+        *([_ablation(ablation, changes, common)] if ablation else []),
+        "What two networks give over one: the same validation samples, in %, as answered by the "
+        "members trained in full and by the ensemble, whose temperatures were found on them.",
+        _validated(metrics),
         "## How far probabilities are to be believed",
         "ECE is the expected calibration error of the test samples, in points: how far confidence "
         "and accuracy lie apart, over ten bins. The temperature, by which logits are divided, was "
@@ -131,6 +134,14 @@ def _ablation(
         "epoch was chosen by the same samples."
     )
     return f"{text}\n\n{markdown_table(headers, rows, left=2)}"
+
+
+def _validated(metrics: Mapping[str, Metrics]) -> str:
+    rows = [
+        (f"`{name}`", *(percent(figures["val"][key]) for key in FIGURES))
+        for name, figures in metrics.items()
+    ]
+    return markdown_table(("network", *FIGURES.values()), rows)
 
 
 def flat(changes: Mapping[str, Any], above: str = "") -> list[str]:

@@ -40,6 +40,7 @@ def page(**changes):
         "protocol": "grouped",
         "metrics": {
             "finder": {
+                "val": figures | {"accuracy": 0.625},
                 "test": figures | {"accuracy": 0.875},
                 "params": {"total": 12345},
                 "train_seconds": 1234.5,
@@ -81,13 +82,15 @@ def test_every_figure_stands_in_its_row() -> None:
     spread = ["55.00 ± 7.07"]
     assert cells(text, "`nothing`")[1:] == ["-", "2", *spread, "50.00", *spread * 4, "15"]
     assert cells(text, "`one_look`")[1:] == ["canvas.looks=1", "1", *["25.00"] * 6, "30"]
+    assert cells(text, "`finder` | 62.50")[2:] == ["50.00"] * 5
     assert cells(text, "`finder` | 1.23")[2:] == ["5.00", "1.00"]
     assert cells(text, "to 16 px")[1:] == ["7", "75.00", "25.00", "12.50"]
     assert "All rows that do not say otherwise: epochs=8." in text.replace("\n", " ")
 
 
 def test_what_was_not_run_and_what_is_not_wrong_is_not_shown() -> None:
-    assert "Which step gave what" not in page(ablation={})
+    assert "| what is changed |" in page()
+    assert "| what is changed |" not in page(ablation={})
     assert "There is none." in page()
     pictures = dict.fromkeys(("augmentation", "reliability", "groups", "worst"), "x.jpg")
     text = page(pictures=pictures | {"misclassified": "wrong.jpg"})
