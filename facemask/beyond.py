@@ -48,8 +48,8 @@ def render(
         changes, common: of params.yaml, what rows change and what all do.
         groups: what `failures.by_group` returns.
         subject: the localizer whose failures are shown.
-        pictures: augmentation, reliability, groups, worst and, if there is one, misclassified: the
-            paths from the page.
+        pictures: augmentation, reliability, groups, worst and, where there is one, ablation and
+            misclassified: the paths from the page.
     """
     parts = [
         f"# Beyond the study: {dataset}",
@@ -58,7 +58,7 @@ def render(
         "ensemble is the mean of two, of calibrated probabilities and of boxes by their quality.",
         "## Figures of the test samples",
         "In %, with 95 % intervals by bootstrap over photographs; of a localizer its first seed, "
-        "of an ensemble all. No choice was made by them.",
+        "of an ensemble all.",
         _tests(metrics, statistics),
         "## What training samples look like",
         "The first of each row is the crop as it is; the others are what epochs made of it, seen "
@@ -67,7 +67,7 @@ def render(
     ]
     parts += [
         "## Which step gave what",
-        *([_ablation(ablation, changes, common)] if ablation else []),
+        *([_ablation(ablation, changes, common, pictures["ablation"])] if ablation else []),
         "What two networks give over one: the same validation samples, in %, as answered by the "
         "members trained in full and by the ensemble, whose temperatures were found on them.",
         _validated(metrics),
@@ -117,6 +117,7 @@ def _ablation(
     ablation: Mapping[str, Metrics],
     changes: Mapping[str, Mapping[str, Any]],
     common: Mapping[str, Any],
+    picture: str,
 ) -> str:
     headers = ("row", "what is changed", "seeds", *FIGURES.values(), "seconds")
     rows = []
@@ -133,7 +134,13 @@ def _ablation(
         "shorter trainings than the localizer's, alike but for what a row changes. Each row's "
         "epoch was chosen by the same samples."
     )
-    return f"{text}\n\n{markdown_table(headers, rows, left=2)}"
+    drawn = (
+        "A dot a seed, means ticked; the dotted line is the mean of "
+        f"`{next(iter(ablation))}`, the band what its seeds span."
+    )
+    return "\n\n".join(
+        (text, markdown_table(headers, rows, left=2), drawn, f"![The rows' figures]({picture})")
+    )
 
 
 def _validated(metrics: Mapping[str, Metrics]) -> str:

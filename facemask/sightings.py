@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,12 @@ CELL = 256  # px, the side of the square on which a crop is drawn for a sheet
 EPOCHS = 7  # drawn beside a crop as it is
 SHOWN = 6  # crops of each
 WORST = 24
+COMPARED = {  # of the rows of an ablation
+    "accuracy": "accuracy",
+    "recall_without_mask": "recall without mask",
+    "mean_iou": "mean IoU",
+    "iou_50": "IoU ≥ 0.5",
+}
 
 
 def draw(
@@ -33,6 +40,7 @@ def draw(
     answers: pd.DataFrame,
     tested: Mapping[str, pd.DataFrame],
     groups: Mapping[str, pd.DataFrame],
+    ablation: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, str]:
     """Draw the pictures of `beyond.render`.
 
@@ -44,6 +52,7 @@ def draw(
         answers: its answers on validation samples.
         tested: of each network, answers on the validation and test samples.
         groups: what `failures.by_group` returns.
+        ablation: of each row that was run, what `evaluation.validated` returns; drawn if any was.
 
     Returns:
         What each picture shows and its name in the folder.
@@ -59,6 +68,9 @@ def draw(
     reliability_picture(tested, drawn["reliability"])
     groups_picture(groups, drawn["groups"])
     answer_sheet(crops, failures.worst_boxes(answers, WORST), drawn["worst"])
+    if ablation:
+        drawn["ablation"] = folder / "ablation.png"
+        ablation_picture(ablation, drawn["ablation"])
     wrong = failures.misclassified(answers)
     if len(wrong):
         drawn["misclassified"] = folder / "misclassified.jpg"
@@ -163,4 +175,31 @@ def groups_picture(groups: Mapping[str, pd.DataFrame], path: str | os.PathLike[s
         axes.grid(axis="x", visible=False)
     panels[0].set_ylabel("share")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    figures.save(figure, path)
+
+
+@style.context(STYLE)
+def ablation_picture(
+    ablation: Mapping[str, Mapping[str, Any]], path: str | os.PathLike[str]
+) -> None:
+    """Draw figures of validation samples, a line a row and a dot a seed, means ticked.
+
+    `ablation` maps rows to what `evaluation.validated` returns. The dotted line and the band
+    behind all are the mean of the first row, from which the others differ in one thing, and what
+    its seeds span.
+    """
+    names = list(ablation)
+    figure = Figure(figsize=(11, 1.0 + 0.24 * len(names)), layout="constrained")
+    panels = figure.subplots(1, len(COMPARED), sharey=True)
+    for axes, (key, title) in zip(panels, COMPARED.items(), strict=True):
+        first = 100 * np.array(ablation[names[0]]["val"][key])
+        axes.axvspan(first.min(), first.max(), color=GREY, alpha=0.25, lw=0)
+        axes.axvline(first.mean(), color=GREY, ls=":", lw=1.2)
+        for place, name in enumerate(names):
+            values = 100 * np.array(ablation[name]["val"][key])
+            axes.plot(values, np.full(len(values), place), "o", color=MEASURED, ms=4, alpha=0.7)
+            axes.plot([values.mean()], [place], "|", color="black", ms=9)
+        axes.set(title=f"{title}, %")
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].invert_yaxis()
     figures.save(figure, path)

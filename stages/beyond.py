@@ -24,6 +24,7 @@ def write_page(run: Run, ensemble: str) -> None:
     answers = networks[subject][networks[subject]["split"] == "val"].reset_index(drop=True)
     faces = pd.read_csv(run.data / "annotations.csv")
     groups = failures.by_group(failures.described(answers, splits, faces))
+    ablation = _read(run.metrics / "ablation", params.ablation.rows)
     pictures = sightings.draw(
         folder,
         crops=Crops(run.data / "crops/own"),
@@ -33,13 +34,14 @@ def write_page(run: Run, ensemble: str) -> None:
         answers=answers,
         tested=networks,
         groups=groups,
+        ablation=ablation,
     )
     page = beyond.render(
         dataset=run.metrics.name,
         protocol=params.split.protocol,
         metrics=_read(run.metrics, networks),
         statistics=_read(run.metrics / "statistics", networks),
-        ablation=_read(run.metrics / "ablation", params.ablation.rows),
+        ablation=ablation,
         changes=params.ablation.rows,
         common=params.ablation.common,
         groups=groups,

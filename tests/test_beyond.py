@@ -62,7 +62,8 @@ def page(**changes):
         "groups": {"size": rows},
         "subject": "finder",
         "pictures": {
-            name: f"{name}.jpg" for name in ("augmentation", "reliability", "groups", "worst")
+            name: f"{name}.jpg"
+            for name in ("augmentation", "reliability", "groups", "worst", "ablation")
         },
     }
     return beyond.render(**given | changes)
@@ -90,9 +91,12 @@ def test_every_figure_stands_in_its_row() -> None:
 
 def test_what_was_not_run_and_what_is_not_wrong_is_not_shown() -> None:
     assert "| what is changed |" in page()
+    assert "the mean of `nothing`" in page()
+    assert "(ablation.jpg)" in page()
     assert "| what is changed |" not in page(ablation={})
     assert "There is none." in page()
-    pictures = dict.fromkeys(("augmentation", "reliability", "groups", "worst"), "x.jpg")
-    text = page(pictures=pictures | {"misclassified": "wrong.jpg"})
+    drawn = ("augmentation", "reliability", "groups", "worst", "ablation")
+    pictures = dict.fromkeys(drawn, "x.jpg") | {"misclassified": "wrong.jpg"}
+    text = page(pictures=pictures)
     assert "There is none." not in text
     assert "(wrong.jpg)" in text

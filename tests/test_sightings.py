@@ -12,6 +12,11 @@ from facemask.prediction import table_of
 
 __all__ = ["toys"]
 
+ROWS = {
+    "nothing": {"val": {key: [0.5, 0.75] for key in sightings.COMPARED}},
+    "one_look": {"val": {key: [0.25] for key in sightings.COMPARED}},
+}
+
 
 def answers(splits):
     rng = np.random.default_rng(0)
@@ -52,11 +57,26 @@ def test_all_pictures_are_drawn_and_wrong_labels_only_if_there_are(toys, tmp_pat
         "tested": {"finder": told, "other": told},
         "groups": failures.by_group(described),
     }
-    drawn = sightings.draw(tmp_path / "a", answers=told, **common)
-    assert set(drawn) == {"augmentation", "reliability", "groups", "worst", "misclassified"}
+    drawn = sightings.draw(tmp_path / "a", answers=told, ablation=ROWS, **common)
+    always = {"augmentation", "reliability", "groups", "worst"}
+    assert set(drawn) == {*always, "ablation", "misclassified"}
     for name in drawn.values():
         assert cv2.imread(str(tmp_path / "a" / name)).std() > 5
     right = told[told["actual"] == told["predicted"]]
-    assert "misclassified" not in sightings.draw(tmp_path / "b", answers=right, **common)
+    assert set(sightings.draw(tmp_path / "b", answers=right, ablation={}, **common)) == always
     for name in ("augmentation.jpg", "reliability.png"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_rows_of_the_ablation_are_dots_beside_the_first_rows_mean_and_band(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure))
+    sightings.ablation_picture(ROWS, "unused.png")
+    for axes, title in zip(drawn[0].axes, sightings.COMPARED.values(), strict=True):
+        assert axes.get_title() == f"{title}, %"
+        mean, *rows = [line.get_xydata().tolist() for line in axes.lines]
+        assert mean == [[62.5, 0], [62.5, 1]]
+        assert rows == [[[50, 0], [75, 0]], [[62.5, 0]], [[25, 1]], [[25, 1]]]
+        (band,) = axes.patches
+        assert (band.get_x(), band.get_width()) == (50, 25)
+    assert [tick.get_text() for tick in drawn[0].axes[0].get_yticklabels()] == list(ROWS)
