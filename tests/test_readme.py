@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import mean, stdev
 
 import pandas as pd
 import pytest
@@ -102,3 +103,25 @@ def test_what_the_readme_says_of_wrong_labels_is_so():
     assert f"Of its {(~right).sum()} wrong labels {(~right & ~found).sum()} are of a box" in text
     assert f"{100 * right[found].mean():.1f} % of the labels are right, and of the bare" in text
     assert f"faces' {100 * right[found & bare].mean():.1f} %" in text
+
+
+def test_rows_of_the_ablation_in_the_docs_are_those_of_the_files():
+    keys = (
+        "accuracy", "majority_accuracy", "recall_with_mask", "recall_without_mask", "mean_iou",
+        "iou_50",
+    )  # fmt: skip
+    compared = 0
+    for line in (ROOT / "docs/localizers.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| `") and len(cells) == 8:
+            path = ROOT / f"metrics/kaggle_grouped_0/ablation/{cells[0].strip('`')}.json"
+            values = json.loads(path.read_text())["val"]
+            spread = {
+                key: f"{100 * mean(values[key]):.2f} ± {100 * stdev(values[key]):.2f}"
+                for key in keys
+            }
+            # The same samples with every seed.
+            spread["majority_accuracy"] = f"{100 * values['majority_accuracy'][0]:.2f}"
+            assert cells[2:] == list(spread.values())
+            compared += 1
+    assert compared == 13
