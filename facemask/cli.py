@@ -1,9 +1,12 @@
 """The command line: what a person asks of the results, told as a table."""
 
 import difflib
+import json
 import os
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import fsspec
 import pandas as pd
@@ -64,12 +67,13 @@ def compare(
     Every figure of A and B, the difference B - A with its 95 % interval, and a paired test.
 
     An experiment is a NAME of params.yaml, measured by `dvc repro`. NAME@REVISION is the same at
-    a git revision or in a DVC experiment: mobilenet_6@HEAD, scratch_1@two-epochs.
+    a git revision or in a DVC experiment: mobilenet_6@HEAD, scratch_1@two-epochs. NAME+NAME are
+    two that answer as one, as an ensemble of params.yaml does.
     """
     # Takes two seconds, which --help need not wait for.
     from facemask import statistics
 
-    first, second = (_read(experiment, metrics, statistics.COLUMNS) for experiment in (a, b))
+    first, second = (_read(experiment, metrics) for experiment in (a, b))
     table = _table(statistics.compare(first, second))
     # Names are printed as they are, even with brackets.
     console = Console(markup=False, highlight=False)
@@ -79,7 +83,11 @@ def compare(
 @app.command()
 def pool(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="An experiment, a localizer or an ensemble.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="An experiment, a localizer or an ensemble; NAME+NAME are two as an ensemble.",
+        ),
     ],
     folders: Annotated[
         list[Path],
@@ -97,7 +105,7 @@ def pool(
     """
     from facemask import statistics
 
-    tables = [_read(name, folder, statistics.COLUMNS) for folder in folders]
+    tables = [_read(name, folder) for folder in folders]
     figures, together = statistics.pooled(tables), pd.concat(tables)
     if to:
         # An accuracy never stands without it.
@@ -123,22 +131,61 @@ def _default_metrics() -> Path:
     return Path("metrics", params.dataset + params.split.suffix)
 
 
-def _read(experiment: str, metrics: Path | None, columns: list[str]) -> pd.DataFrame:
+def _read(experiment: str, metrics: Path | None) -> pd.DataFrame:
+    """The test samples of an experiment, or of several that answer as one."""
+    from facemask import statistics
+
+    members = [experiment] if experiment.endswith(".csv") else experiment.split("+")
+    if len(members) == 1:
+        return _predictions(experiment, metrics, statistics.COLUMNS)
+    # Takes four seconds more, for Keras; TensorFlow's notes on the CPU are not the user's concern.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from facemask.ensemble import fuse
+    from facemask.prediction import PREDICTED
+
+    columns = ["sample", *statistics.COLUMNS, *PREDICTED]
+    tables = [_predictions(member, metrics, columns, ["agreement"]) for member in members]
+    divisors = [_temperature(member, metrics) for member in members]
+    return fuse([table.assign(split="test") for table in tables], divisors)
+
+
+def _predictions(
+    experiment: str, metrics: Path | None, columns: list[str], more: Collection[str] = ()
+) -> pd.DataFrame:
+    """A table of predictions: columns it must have, and more of those it may have."""
     if experiment.endswith(".csv"):
         path, revision = Path(experiment), ""
     else:
-        name, _, revision = experiment.partition("@")
-        path = (metrics or _default_metrics()) / "predictions" / f"{name}.csv"
+        path, revision = _place(experiment, metrics, "predictions/{}.csv")
+    try:
+        with _open(path, revision) as file:
+            table = pd.read_csv(file, usecols=lambda name: name in columns or name in more)
+    except ValueError as error:
+        raise InputError(f"{path} is not a table of predictions: {error}") from None
+    if missing := [name for name in columns if name not in table]:
+        raise InputError(f"{path} is not a table of predictions: no {', '.join(missing)}")
+    return table
+
+
+def _temperature(experiment: str, metrics: Path | None) -> float:
+    """The temperature that an experiment's validation samples asked for."""
+    with _open(*_place(experiment, metrics, "statistics/{}.json")) as file:
+        return float(json.load(file)["calibration"]["temperature"])
+
+
+def _place(experiment: str, metrics: Path | None, file: str) -> tuple[Path, str]:
+    """Where a file of NAME or NAME@REVISION lies, and at which revision."""
+    name, _, revision = experiment.partition("@")
+    return (metrics or _default_metrics()) / file.format(name), revision
+
+
+def _open(path: Path, revision: str) -> AbstractContextManager[IO[Any]]:
     files = _files(revision)
     # DVC knows no absolute paths.
     place = os.path.relpath(path)
     if not files.isfile(place):
         raise InputError(_missing(path, revision, files))
-    try:
-        with files.open(place) as file:
-            return pd.read_csv(file, usecols=columns)
-    except ValueError as error:
-        raise InputError(f"{path} is not a table of predictions: {error}") from None
+    return files.open(place)
 
 
 def _files(revision: str) -> fsspec.AbstractFileSystem:
@@ -160,12 +207,13 @@ def _files(revision: str) -> fsspec.AbstractFileSystem:
 
 def _missing(path: Path, revision: str, files: fsspec.AbstractFileSystem) -> str:
     """What to say of a file that is not there: which are, and which of them was meant."""
-    tables = files.glob(os.path.relpath(path.parent / "[!.]*.csv"))  # a dot: not written whole
-    known = sorted(Path(file).stem for file in tables)
+    others = f"[!.]*{path.suffix}"  # a dot: not written whole
+    known = sorted(Path(file).stem for file in files.glob(os.path.relpath(path.parent / others)))
     place = f"{path.parent} at {revision}" if revision else path.parent
     if not known:
         return (
-            f"there is no {path.name} in {place}, nor any other table: dvc repro makes them, "
+            f"there is no {path.name} in {place}, nor any other {path.suffix[1:].upper()} file: "
+            "dvc repro makes them, "
             "--metrics FOLDER says where they lie"
         )
     near = difflib.get_close_matches(path.stem, known, n=1)

@@ -12,17 +12,18 @@ from facemask.prediction import NAMES, PREDICTED, TRUE
 SAMPLE = ["sample", "image", "face", "flip", "split"]
 
 
-def fuse(answers: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def fuse(answers: Sequence[pd.DataFrame], temperatures: Sequence[float]) -> pd.DataFrame:
     """Return what networks answer together.
 
-    The probability is the mean of theirs, each calibrated by its own temperature on the validation
-    samples, so that none speaks louder for being surer. The box is the mean of theirs, side by
-    side, weighed by the quality that each expects of its own: the agreement of a localizer's boxes
-    in the crop and in its mirror image. Networks that tell none count as 1. A box with an IoU below
-    0.5 with that of the highest quality is of another face and does not count.
+    The probability is the mean of theirs, each calibrated by its own temperature, so that none
+    speaks louder for being surer. The box is the mean of theirs, side by side, weighed by the
+    quality that each expects of its own: the agreement of a localizer's boxes in the crop and in
+    its mirror image. Networks that tell none count as 1. A box with an IoU below 0.5 with that of
+    the highest quality is of another face and does not count.
 
     Args:
         answers: of each network the table of `prediction.predict` or `localizing.predict`.
+        temperatures: of each network what `calibration.temperature` finds on validation samples.
 
     Returns:
         A table of `prediction.predict`.
@@ -35,7 +36,11 @@ def fuse(answers: Sequence[pd.DataFrame]) -> pd.DataFrame:
         raise InputError(
             "the members of an ensemble did not answer on the same samples: train them again"
         )
-    probability = np.mean([_calibrated(table) for table in answers], axis=0)
+    calibrated = [
+        calibration.scaled(table["probability"], divisor)
+        for table, divisor in zip(answers, temperatures, strict=True)
+    ]
+    probability = np.mean(calibrated, axis=0)
     told = np.stack([table[PREDICTED].to_numpy() for table in answers])
     qualities = _qualities(answers)
     weights = qualities * boxes.of_one_face(told, qualities)
@@ -48,11 +53,6 @@ def fuse(answers: Sequence[pd.DataFrame]) -> pd.DataFrame:
     table[TRUE] = true
     table[PREDICTED] = box
     return table
-
-
-def _calibrated(table: pd.DataFrame) -> np.ndarray:
-    divisor = calibration.temperature(table[table["split"] == "val"])
-    return calibration.scaled(table["probability"], divisor).to_numpy()
 
 
 def _qualities(answers: Sequence[pd.DataFrame]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from facemask import evaluation
+from facemask import calibration, evaluation
 from facemask.ensemble import fuse
 from facemask.files import read_json, write_csv
 from stages.common import Run, run_stage, trained_folders
@@ -13,7 +13,9 @@ def ensemble(run: Run, name: str) -> None:
     """Write the metrics of an ensemble: its members are the networks of all their seeds."""
     members = run.params.ensembles[name].members
     folders = [folder for member in members for folder in trained_folders(run.models / member)]
-    answers = fuse([pd.read_csv(folder / "predictions.csv") for folder in folders])
+    told = [pd.read_csv(folder / "predictions.csv") for folder in folders]
+    divisors = [calibration.temperature(table[table["split"] == "val"]) for table in told]
+    answers = fuse(told, divisors)
     parameters = [read_json(folder / "parameters.json") for folder in folders]
     histories = [pd.read_csv(folder / "history.csv") for folder in folders]
     metrics = {

@@ -171,11 +171,11 @@ def test_experiments_of_other_revisions(repository: Path, monkeypatch: pytest.Mo
         (["mobilenet_1", "mobilnet_4"], "(did you mean mobilenet_4?); there are: mobilenet_1, mo"),
         (["zzz", "mobilenet_1"], "metrics/sample/predictions; there are: mobilenet_1, mobilenet_4"),
         (["mobilenet_1", "mobilenet_4", "--metrics", "metrics"], "no mobilenet_1.csv in metrics/p"),
-        (["mobilenet_1", "nowhere/own.csv"], "no own.csv in nowhere, nor any other table"),
+        (["mobilenet_1", "nowhere/own.csv"], "no own.csv in nowhere, nor any other CSV file"),
         (["mobilenet_1@HEAD", "mobilenet_1"], "is not a git repository"),
         (["mobilenet_1", KAGGLE / "predictions/scratch_1.csv"], "31 in the first, 424 in the sec"),
         (["mobilenet_1", "bare.csv"], "bare.csv is not a table of predictions: No columns"),
-        (["mobilenet_1", "other.csv"], "other.csv is not a table of predictions: Usecols do not"),
+        (["mobilenet_1", "other.csv"], "other.csv is not a table of predictions: no face, flip, a"),
         (
             ["mobilenet_1", "photograph.csv"],
             "photograph.csv is not a table of predictions: 'utf-8'",
@@ -264,3 +264,21 @@ def test_pooled_folds_are_printed_and_kept(tmp_path: Path) -> None:
     assert f"{len(table)} test samples of {len(images)} photographs" in output
     told = facemask("pool", "mobilenet_1", folders[0], folders[0], code=1)
     assert "tested in several folds" in told
+
+
+def test_two_that_answer_as_one_are_the_ensemble_of_the_pipeline() -> None:
+    """From what is kept of its members; six digits of a box are."""
+    both = "localizer+localizer_stretched"
+    printed = rows(facemask("compare", "ensemble", both, "--metrics", KAGGLE))
+    measured = json.loads((KAGGLE / "ensemble.json").read_text())["test"]
+    assert list(printed) == statistics.FIGURES
+    for figure, cells in printed.items():
+        assert float(cells["second"]) == pytest.approx(100 * measured[figure], abs=0.005001)
+        assert abs(float(cells["difference"])) == 0
+
+
+def test_who_cannot_answer_as_one_is_told(project: Path) -> None:
+    together = ("compare", "mobilenet_1", "mobilenet_1+mobilenet_4")
+    assert "no mobilenet_1.json in metrics/sample/statistics" in facemask(*together, code=1)
+    lost = facemask("compare", "mobilenet_1", "mobilenet_1+mobilnet_4", code=1)
+    assert "(did you mean mobilenet_4?)" in lost

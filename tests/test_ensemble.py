@@ -1,11 +1,12 @@
 """Ensembles: between their members, calibrated, and swayed by quality."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from facemask import boxes, calibration
-from facemask.ensemble import fuse
+from facemask import boxes, calibration, ensemble
 from facemask.errors import InputError
 from facemask.prediction import NAMES, PREDICTED, TRUE
 
@@ -25,6 +26,12 @@ def answers(seed: int, sharpness: float = 1.0, count: int = 400) -> pd.DataFrame
     table[PREDICTED] = true + own.normal(0, 0.05, (count, 4))
     table["iou"] = np.asarray(boxes.iou(true, table[PREDICTED].to_numpy(np.float32)))
     return table
+
+
+def fuse(members: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The members together, each with the temperature that its validation samples ask for."""
+    validated = [table[table["split"] == "val"] for table in members]
+    return ensemble.fuse(members, [calibration.temperature(table) for table in validated])
 
 
 def test_several_make_fewer_mistakes_than_each() -> None:
