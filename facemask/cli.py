@@ -169,8 +169,12 @@ def _predictions(
 
 def _temperature(experiment: str, metrics: Path | None) -> float:
     """The temperature that an experiment's validation samples asked for."""
-    with _open(*_place(experiment, metrics, "statistics/{}.json")) as file:
-        return float(json.load(file)["calibration"]["temperature"])
+    path, revision = _place(experiment, metrics, "statistics/{}.json")
+    try:
+        with _open(path, revision) as file:
+            return float(json.load(file)["calibration"]["temperature"])
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{path} tells no temperature: {error}; dvc repro makes it") from None
 
 
 def _place(experiment: str, metrics: Path | None, file: str) -> tuple[Path, str]:
@@ -213,8 +217,7 @@ def _missing(path: Path, revision: str, files: fsspec.AbstractFileSystem) -> str
     if not known:
         return (
             f"there is no {path.name} in {place}, nor any other {path.suffix[1:].upper()} file: "
-            "dvc repro makes them, "
-            "--metrics FOLDER says where they lie"
+            "dvc repro makes them, --metrics FOLDER says where they lie"
         )
     near = difflib.get_close_matches(path.stem, known, n=1)
     meant = f" (did you mean {near[0]}?)" if near else ""

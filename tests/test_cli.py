@@ -280,5 +280,9 @@ def test_two_that_answer_as_one_are_the_ensemble_of_the_pipeline() -> None:
 def test_who_cannot_answer_as_one_is_told(project: Path) -> None:
     together = ("compare", "mobilenet_1", "mobilenet_1+mobilenet_4")
     assert "no mobilenet_1.json in metrics/sample/statistics" in facemask(*together, code=1)
+    folder = project / "metrics/sample/statistics"
+    folder.mkdir()
+    (folder / "mobilenet_1.json").write_text('{"count": 1}')
+    assert "mobilenet_1.json tells no temperature: 'calibration'" in facemask(*together, code=1)
     lost = facemask("compare", "mobilenet_1", "mobilenet_1+mobilnet_4", code=1)
     assert "(did you mean mobilenet_4?)" in lost
