@@ -7,6 +7,8 @@ from statistics import mean, stdev
 import pandas as pd
 import pytest
 
+from facemask import cli, statistics
+
 ROOT = Path(__file__).parent.parent
 PUBLISHED = pd.read_csv(ROOT / "reference/published_results.csv", index_col="id")
 
@@ -103,6 +105,40 @@ def test_what_the_readme_says_of_wrong_labels_is_so():
     assert f"Of its {(~right).sum()} wrong labels {(~right & ~found).sum()} are of a box" in text
     assert f"{100 * right[found].mean():.1f} % of the labels are right, and of the bare" in text
     assert f"faces' {100 * right[found & bare].mean():.1f} %" in text
+
+
+def bare_and_wrong(name):
+    """Of the first four folds: whether a test sample is a bare face called masked, and its IoU."""
+    files = [ROOT / f"metrics/kaggle_grouped_{fold}/predictions/{name}.csv" for fold in range(4)]
+    tested = pd.concat(map(pd.read_csv, files), ignore_index=True)
+    bare = tested["actual"] == "without_mask"
+    return bare & (tested["predicted"] == "with_mask"), tested["iou"], bare.sum()
+
+
+def test_two_networks_in_four_folds_are_told_as_they_are():
+    keys = ("accuracy", "recall_with_mask", "recall_without_mask", "mean_iou", "iou_50")
+    text = (ROOT / "docs/localizers.md").read_text()
+    told = " ".join(text.split())
+    names = ("localizer", "localizer_stretched")
+    (first, first_iou, bare), (other, other_iou, _) = map(bare_and_wrong, names)
+    both = first & other
+    lost = both & (first_iou < 0.5) & (other_iou < 0.5)
+    assert (
+        f"of {bare} `localizer` calls {first.sum()} masked and `localizer_stretched` "
+        f"{other.sum()}, of these {both.sum()} the same, and in {lost.sum()} of the {both.sum()} "
+    ) in told
+    folders = [ROOT / f"metrics/kaggle_grouped_{fold}" for fold in range(4)]
+    for name in (*names, "+".join(names)):
+        tables = [cli._read(name, folder) for folder in folders]
+        pooled = statistics.pooled(tables)
+        assert f"{pooled['samples']:,} of {pooled['photographs']} photographs" in told
+        cells = [
+            f"{100 * figure['value']:.2f} [{100 * figure['low']:.2f}, {100 * figure['high']:.2f}]"
+            for figure in map(pooled["figures"].get, keys)
+        ]
+        majority = (pd.concat(tables)["actual"] == "with_mask").mean()
+        cells.insert(1, f"{100 * majority:.2f}")
+        assert f"| `{name}` | {' | '.join(cells)} |" in text
 
 
 def test_rows_of_the_ablation_in_the_docs_are_those_of_the_files():
