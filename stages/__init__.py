@@ -6,5 +6,5 @@ import os
 # first imported, hence here, before any stage's own imports.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # oneDNN's convolutions on every processor: by itself TensorFlow takes them only on those with
-# instructions for neural networks (AVX-512 VNNI and later), and others are far slower without them.
+# instructions for neural networks (AVX-512 VNNI and later), and others train slower without them.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
