@@ -204,6 +204,7 @@ class Stop(keras.callbacks.Callback):
 TAP = "block_3_expand_relu"  # the backbone ends there, and is quick
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
     crops, splits = toys
     first = {"epochs": 2, "learning_rate": 0.005}
@@ -236,6 +237,7 @@ def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
     assert table["probability"].between(0, 1).all()
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_head_is_trained_alone_and_the_best_epoch_of_both_steps_is_kept(toys, tmp_path):
     crops, splits = toys
     first = {"epochs": 1, "learning_rate": 0.001}
@@ -259,6 +261,7 @@ def test_the_head_is_trained_alone_and_the_best_epoch_of_both_steps_is_kept(toys
     assert iou.mean() == pytest.approx(history["val_box_iou"][0], abs=1e-5)
 
 
+@pytest.mark.usefixtures("eager")
 def test_averaged_weights_are_those_that_are_validated_and_kept(toys, tmp_path):
     crops, splits = toys
     # A mean that never moves stays at the first weights, whatever the rate.

@@ -31,7 +31,6 @@ EXPERIMENTS = [
     "scratch_1",
     "scratch_4_smooth_l1",
     "mobilenet_5",
-    "mobilenet_6",
     "xception_3",
     "mobilenet_tuned",
 ]
@@ -77,7 +76,7 @@ def shrink(params):
     for experiment in params["experiments"].values():
         experiment["epochs"] = 1
     params["split"]["seed"] = 2  # one photograph with small crops only trains, one judges
-    params["experiments"]["mobilenet_6"]["seeds"] = 2
+    params["experiments"]["mobilenet_5"]["seeds"] = 2
     params["searches"] = {"mobilenet": params["searches"]["mobilenet"] | {"max_epochs": 3}}
     params["searches"]["mobilenet"]["space"] |= {"units": [8, 16, 32]}
     # Small, and of the backbone only the beginning, of which nothing is trained.
@@ -139,7 +138,7 @@ def overlap(rows):
 def test_metrics_have_the_promised_shape_and_agree_with_the_predictions(project, name):
     metrics = json.loads((project / f"metrics/sample/{name}.json").read_text())
     keys = ["train", "val", "test", "params", "epochs", "best_epoch", "train_seconds", "protocol"]
-    assert list(metrics) == keys + ["seeds"] * (name == "mobilenet_6")
+    assert list(metrics) == keys + ["seeds"] * (name == "mobilenet_5")
     tested = pd.read_csv(project / f"metrics/sample/predictions/{name}.csv")
     data = json.loads((project / "metrics/sample/data.json").read_text())
     assert len(tested) == data["test"]
@@ -176,12 +175,12 @@ def test_parameters_are_those_published(project, name):
 
 
 def test_several_seeds_are_trained_and_their_spread_is_told(project):
-    folder = project / "models/sample/mobilenet_6"
+    folder = project / "models/sample/mobilenet_5"
     first, second = (
         pd.read_csv(at / "history.csv")["loss"][0] for at in (folder, folder / "repeat_1")
     )
     assert first != second
-    metrics = json.loads((project / "metrics/sample/mobilenet_6.json").read_text())
+    metrics = json.loads((project / "metrics/sample/mobilenet_5.json").read_text())
     assert metrics["seeds"]["count"] == 2
     mean, std = (metrics["seeds"]["mean_iou"][key] for key in ("mean", "std"))
     # Of two values the deviation is their distance over the root of two.
@@ -354,17 +353,17 @@ def test_one_changed_value_reruns_its_experiment_alone(project):
 
 def test_a_grouped_run_stands_beside_and_decodes_nothing(project):
     grouped = ["-S", "split.protocol=grouped", "-S", "split.suffix=_grouped"]
-    output = dvc(project, "exp", "run", *grouped, "evaluate@mobilenet_6")
+    output = dvc(project, "exp", "run", *grouped, "evaluate@mobilenet_5")
     assert not {"fetch", "parse", "crop", "balance", "pack"} & set(ran(output))
     assert not any(name.startswith("embed") for name in ran(output))
     data = json.loads((project / "metrics/sample_grouped/data.json").read_text())
     assert data["leaking_test_samples"] == 0
-    metrics = json.loads((project / "metrics/sample_grouped/mobilenet_6.json").read_text())
+    metrics = json.loads((project / "metrics/sample_grouped/mobilenet_5.json").read_text())
     assert metrics["protocol"] == "grouped"
     # exp run may take the other protocol's files out of the workspace; git and DVC have them.
     run(project, "git", "checkout", "-q", ".")
     dvc(project, "checkout", "-q")
-    assert (project / "metrics/sample/mobilenet_6.json").exists()
+    assert (project / "metrics/sample/mobilenet_5.json").exists()
     assert ran(dvc(project, "repro")) == []
 
 

@@ -740,8 +740,16 @@ def test_a_network_that_cannot_be_built_leaves_the_precision_of_others(tmp_path:
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize("box_format", ["rel_center_xywh", "center_xywh", "rel_xyxy", "xyxy"])
-@pytest.mark.parametrize("kind", ["giou", "diou", "ciou"])
+# That each loss is its formula in every format, test_losses shows.
+@pytest.mark.parametrize(
+    ("kind", "box_format"),
+    [
+        ("giou", "rel_center_xywh"),
+        ("diou", "center_xywh"),
+        ("diou", "rel_xyxy"),
+        ("ciou", "xyxy"),
+    ],
+)
 def test_losses_of_overlap_train(kind: str, box_format: str) -> None:
     rows = toy_splits(count=26, val=4)
     experiment = on_crops(
