@@ -380,7 +380,8 @@ def _hidden(data: Mapping[str, int], ranking: pd.DataFrame, protocol: str) -> st
         "1; on boxes in [0, 1] no error exceeds the threshold, and the loss is exactly half the "
         "squared error. `mobilenet_3` and `xception_3` therefore only halve the weight of the box. "
         "(The first formula it prints, e² up to the threshold and |e| beyond, would be the MSE "
-        "itself, and its slope jumps from 2 to 1 at the threshold; no experiment here uses it.) "
+        "itself, and its slope jumps from 2 to 1 at the threshold; no experiment of the study uses "
+        "it.) "
         "Only `scratch_4_smooth_l1`, with boxes in pixels, compares two different losses.",
         "**2,131 or 2,141 samples.** The study's text says 2,131, but 1,861 crops and 280 flips "
         "are 2,141, and the accuracies in its tables are multiples of 1/428: a fifth of 2,141.",
