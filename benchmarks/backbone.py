@@ -17,9 +17,10 @@ import pandas as pd
 
 from benchmarks.common import alternate, median, report
 from benchmarks.products import operations, product_rate
-from facemask import networks, training, tuning
 from facemask.config import Experiment
-from facemask.pixels import in_batches
+from facemask.data.arrays import in_batches
+from facemask.models import backbones
+from facemask.training import classifier, loop, search
 from stages.common import Run
 
 BACKBONE, SEARCH, NAME = "mobilenet_v2", "mobilenet", "mobilenet_1"
@@ -31,12 +32,12 @@ def through_the_backbone(
     experiment: Experiment, backbone: keras.Model, crops: np.ndarray, splits: pd.DataFrame
 ) -> Callable[[], keras.callbacks.History]:
     """Return a function that trains an epoch of a head on its frozen backbone, and validates."""
-    head = training.compiled(experiment, backbone.output_shape[1:])
-    model = networks.assemble(backbone, head)
-    training.compile_as(experiment, model)
-    log = training.EpochLog()
+    head = classifier.compiled(experiment, backbone.output_shape[1:])
+    model = backbones.assemble(backbone, head)
+    classifier.compile_as(experiment, model)
+    log = loop.EpochLog()
     size = crops.shape[1]
-    train_set, val_set = training.datasets(experiment, crops, splits, size, 0, log)
+    train_set, val_set = classifier.datasets(experiment, crops, splits, size, 0, log)
     return lambda: model.fit(train_set, validation_data=val_set, verbose=0, shuffle=False)
 
 
@@ -51,7 +52,7 @@ def main() -> None:
     run = Run()
     about = run.params.backbones[BACKBONE]
     size = about.input_size
-    backbone, _ = networks.build_backbone(about, run.dataset.weights)
+    backbone, _ = backbones.build_backbone(about, run.dataset.weights)
     crops = np.load(run.data / f"crops/{size}/inputs.npy", mmap_mode="r")
     features = np.load(run.data / "features" / BACKBONE / "inputs.npy")
     splits = pd.read_csv(run.splits)
@@ -60,7 +61,7 @@ def main() -> None:
     epoch = through_the_backbone(one, backbone, crops, splits)
 
     other = run.params.backbones[OTHER]
-    others, _ = networks.build_backbone(other, run.dataset.weights)
+    others, _ = backbones.build_backbone(other, run.dataset.weights)
     smaller = np.load(run.data / f"crops/{other.input_size}/inputs.npy", mmap_mode="r")
     rates: list[float] = []
     seconds = median(
@@ -95,7 +96,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, experiment in heads.items():
             start = time.perf_counter()
-            history = training.train(
+            history = classifier.train(
                 experiment,
                 features,
                 splits,
@@ -106,7 +107,7 @@ def main() -> None:
             )
             trained[name], epochs[name] = time.perf_counter() - start, len(history)
         start = time.perf_counter()
-        _, summary, *_ = tuning.search(
+        _, summary, *_ = search.search(
             run.params.searches[SEARCH],
             run.experiment(run.params.searches[SEARCH].base),
             features,

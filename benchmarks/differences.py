@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import report
-from facemask import evaluation, training
-from facemask.prediction import predict
+from facemask.evaluation import metrics
+from facemask.inference.predict import predict
+from facemask.training import classifier
 from stages.common import Run
 
 NAMES = ("scratch_2", "mobilenet_1")
@@ -45,7 +46,7 @@ def answer(name: str, folder: Path) -> None:
     inputs = np.load(run.data / experiment.inputs / "inputs.npy", mmap_mode="r")
     splits = pd.read_csv(run.splits)
     size, file = run.input_size(experiment.inputs), folder / "model.keras"
-    training.train(experiment, inputs, splits, size, run.params.seed, file, folder / "state")
+    classifier.train(experiment, inputs, splits, size, run.params.seed, file, folder / "state")
     model = keras.saving.load_model(file, compile=False)
     np.save(folder / "weights.npy", np.concatenate([w.ravel() for w in model.get_weights()]))
     samples = splits[splits["split"] != "unused"]
@@ -58,7 +59,7 @@ def compare(name: str, setting: str, folder: Path, base: Path) -> dict[str, obje
     weights, others = (np.load(each / "weights.npy") for each in (folder, base))
     mine, theirs = (pd.read_csv(each / "answers.csv") for each in (folder, base))
     tested = mine["split"] == "test"
-    figures = evaluation.measure(mine)["test"]
+    figures = metrics.measure(mine)["test"]
     changed = (mine["predicted"] != theirs["predicted"])[tested].sum()
     return {
         "experiment": name,

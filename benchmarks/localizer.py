@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import alternate, median, report
-from facemask import localizing
-from facemask.networks import build_application, build_localizer
-from facemask.pixels import Crops
+from facemask.data.arrays import Crops
+from facemask.inference.localizer import answer
+from facemask.models.backbones import build_application
+from facemask.models.localizer import build_localizer
+from facemask.training import localizer
 from stages.common import Run
 
 SAMPLES = 320
@@ -33,8 +35,8 @@ def main() -> None:
 
     network, preprocess, _ = build_application(application, size, run.dataset.weights)
     model = build_localizer(settings, network, preprocess)
-    localizing.compile_as(settings, model, 1, -(-len(samples) // settings.batch_size))
-    drawn = localizing.batches(settings, crops, samples, 0, lambda: 0)
+    localizer.compile_as(settings, model, 1, -(-len(samples) // settings.batch_size))
+    drawn = localizer.batches(settings, crops, samples, 0, lambda: 0)
     ready = drawn.cache()
     canvases = np.concatenate([images for images, *_ in ready.as_numpy_iterator()])
 
@@ -52,7 +54,7 @@ def main() -> None:
                 "training: views drawn anew": lambda: fit(drawn),
                 "training: ready views": lambda: fit(ready),
                 "drawing alone": lambda: list(drawn.as_numpy_iterator()),
-                f"answering: {looks} looks": lambda: localizing.answer(model, seen, settings),
+                f"answering: {looks} looks": lambda: answer(model, seen, settings),
                 f"answering: {2 * looks} passes of ready views": pass_on,
             },
             ROUNDS,

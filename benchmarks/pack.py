@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.common import alternate, median, report
-from facemask import photographs, pixels
+from facemask.data import arrays
+from facemask.data.images import read_rgb
 from stages.common import Run
 
 ROUNDS = 9
@@ -28,11 +29,11 @@ def measure(
 
     def decode() -> None:
         with ThreadPoolExecutor(run.workers) as pool:
-            for _ in pool.map(photographs.read_rgb, paths):
+            for _ in pool.map(read_rgb, paths):
                 pass
 
     def pack() -> None:
-        pixels.pack(samples, small, images, outputs, folder / "own", limit, run.workers)
+        arrays.pack(samples, small, images, outputs, folder / "own", limit, run.workers)
 
     seconds = median(alternate({"decode": decode, "pack": pack}, ROUNDS))
     row = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS
-from facemask.markdown import markdown_table
+from facemask.reporting.tables import markdown_table
 
 TEXTS = sorted(Path(__file__).parent.glob("*.md.in"))
 MEMORY = ("stage", "own_mb", "mapped_mb")

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import alternate, median, report
-from facemask import partition
+from facemask.data import crops
+from facemask.schema import BOX
 from stages.common import Run
 
 ROUNDS = 3
@@ -48,7 +49,7 @@ def straightforward(
     dx = np.maximum(np.maximum(x0 - x, x - x1), 0)
     dy = np.maximum(np.maximum(y0 - y, y - y1), 0)
     owner = (dx + dy).argmin(axis=0)
-    found = boxes + partition.HALF_OPEN
+    found = boxes + crops.HALF_OPEN
     for face in range(len(boxes)):
         mine = owner == face
         if mine.any():
@@ -61,7 +62,7 @@ def straightforward(
 
 def ours(boxes: np.ndarray, width: int, height: int, modulus: int, remainder: int) -> np.ndarray:
     """What the stage does."""
-    return partition.rectangles(boxes, width, height, "manhattan", modulus, remainder)
+    return crops.rectangles(boxes, width, height, "manhattan", modulus, remainder)
 
 
 def main() -> None:
@@ -70,7 +71,7 @@ def main() -> None:
     crop = run.params.crop
     faces = pd.read_csv(run.data / "annotations.csv")
     jobs: list[Job] = [
-        (group[partition.BOX].to_numpy(), int(group["width"].iloc[0]), int(group["height"].iloc[0]))
+        (group[BOX].to_numpy(), int(group["width"].iloc[0]), int(group["height"].iloc[0]))
         for _, group in faces.groupby("image")
     ]
     few = jobs[::BRUTE_STEP]

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import report
-from facemask import evaluation, statistics, training
-from facemask.prediction import predict
+from facemask.evaluation import metrics, significance
+from facemask.inference.predict import predict
+from facemask.training import classifier
 from stages.common import Run
 
 NAME = "scratch_3"
@@ -38,15 +39,15 @@ def main() -> None:
                 changed = experiment.model_copy(update={"precision": precision})
                 start = time.perf_counter()
                 state = Path(folder, f"{precision}_{seed}")
-                training.train(changed, inputs, splits, size, seed, file, state)
+                classifier.train(changed, inputs, splits, size, seed, file, state)
                 seconds[precision] += time.perf_counter() - start
                 model = keras.saving.load_model(file, compile=False)
                 samples = splits[splits["split"] != "unused"]
                 answers = predict(model, inputs, samples, changed, size)
-                figures.append(evaluation.measure(answers)["test"])
+                figures.append(metrics.measure(answers)["test"])
     rows = []
     for precision, figures in found.items():
-        spread = statistics.spread(figures)
+        spread = significance.spread(figures)
         rows.append(
             {
                 "precision": precision,

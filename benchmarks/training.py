@@ -15,9 +15,9 @@ from torch import nn
 
 from benchmarks.common import alternate, median, report
 from benchmarks.products import operations, product_rate
-from facemask import training
 from facemask.config import Experiment
-from facemask.networks import build
+from facemask.models.heads import build
+from facemask.training import classifier, loop
 from stages.common import Run
 
 NAME = "scratch_3"
@@ -56,7 +56,7 @@ def in_torch(
         model.parameters(), experiment.optimizer.learning_rate, alpha=0.9, eps=1e-7
     )
     weights = experiment.loss_weights
-    answers = training.targets(splits, experiment, size)
+    answers = classifier.targets(splits, experiment, size)
     label, box = (torch.from_numpy(np.asarray(answers[head])) for head in ("label", "box"))
     rows = splits["sample"].to_numpy()
 
@@ -79,9 +79,9 @@ def in_keras(
     experiment: Experiment, inputs: np.ndarray, splits: pd.DataFrame
 ) -> Callable[[], keras.callbacks.History]:
     """Return a function that trains an epoch as the project does."""
-    model = training.compiled(experiment, inputs.shape[1:])
-    log = training.EpochLog()
-    train_set, _ = training.datasets(experiment, inputs, splits, inputs.shape[1], 0, log)
+    model = classifier.compiled(experiment, inputs.shape[1:])
+    log = loop.EpochLog()
+    train_set, _ = classifier.datasets(experiment, inputs, splits, inputs.shape[1], 0, log)
     return lambda: model.fit(train_set, verbose=0, shuffle=False)
 
 

@@ -18,7 +18,8 @@ from typer.core import TyperGroup
 
 from facemask import config
 from facemask.errors import InputError
-from facemask.files import write_json
+from facemask.io import write_json
+from facemask.schema import PREDICTED
 
 PARAMS = Path("params.yaml")
 
@@ -71,10 +72,10 @@ def compare(
     two that answer as one, as an ensemble of params.yaml does.
     """
     # Takes two seconds, which --help need not wait for.
-    from facemask import statistics
+    from facemask.evaluation import significance
 
     first, second = (_read(experiment, metrics) for experiment in (a, b))
-    table = _table(statistics.compare(first, second))
+    table = _table(significance.compare(first, second))
     # Names are printed as they are, even with brackets.
     console = Console(markup=False, highlight=False)
     console.print(f"A: {a}\nB: {b}\n", table, _remarks(first), sep="\n")
@@ -103,10 +104,10 @@ def pool(
 
     Prints them with their 95 % intervals, and those of each fold.
     """
-    from facemask import statistics
+    from facemask.evaluation import significance
 
     tables = [_read(name, folder) for folder in folders]
-    figures, together = statistics.pooled(tables), pd.concat(tables)
+    figures, together = significance.pooled(tables), pd.concat(tables)
     if to:
         # An accuracy never stands without it.
         write_json({"majority_accuracy": float(_shares(together).iloc[0]), **figures}, to)
@@ -133,17 +134,16 @@ def _default_metrics() -> Path:
 
 def _read(experiment: str, metrics: Path | None) -> pd.DataFrame:
     """The test samples of an experiment, or of several that answer as one."""
-    from facemask import statistics
+    from facemask.evaluation import significance
 
     members = [experiment] if experiment.endswith(".csv") else experiment.split("+")
     if len(members) == 1:
-        return _predictions(experiment, metrics, statistics.COLUMNS)
+        return _predictions(experiment, metrics, significance.COLUMNS)
     # Takes four seconds more, for Keras; TensorFlow's notes on the CPU are not the user's concern.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from facemask.ensemble import fuse
-    from facemask.prediction import PREDICTED
+    from facemask.inference.ensemble import fuse
 
-    columns = ["sample", *statistics.COLUMNS, *PREDICTED]
+    columns = ["sample", *significance.COLUMNS, *PREDICTED]
     tables = [_predictions(member, metrics, columns, ["agreement"]) for member in members]
     divisors = [_temperature(member, metrics) for member in members]
     return fuse([table.assign(split="test") for table in tables], divisors)

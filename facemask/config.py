@@ -221,7 +221,7 @@ class Optimizer(Section):
 
 
 class Schedule(Section):
-    """How the learning rate changes from epoch to epoch (`training.learning_rate`).
+    """How the learning rate changes from epoch to epoch (`loop.learning_rate`).
 
     Warm-up and patience are epochs; patience counts for plateau, factor for all but constant.
     """
@@ -300,7 +300,7 @@ class Augment(Section):
 
     Probabilities: flip, blur, jpeg, cutout (anywhere; none where it would meet the face),
     cutout_mouth (over a part of it). zoom: least and greatest; shift: greatest, in sides of the
-    canvas; both of looks from afar (closer ones are always off, by `localizing.OFF`). brightness,
+    canvas; both of looks from afar (closer ones are always off, by `localizer.OFF`). brightness,
     contrast and saturation: greatest change, 1 being all of it; hue: greatest turn, 1 being a whole
     one.
     """

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from facemask import evaluation
-from facemask.files import write_json
+from facemask.evaluation import metrics
+from facemask.io import write_json
 from stages.common import Run, run_stage, trained_folders
 from stages.localize import train_seeds
 
@@ -14,7 +14,7 @@ def ablate(run: Run, row: str) -> None:
     train_seeds(run, run.params.ablated(row), folder, ("val",))
     answers = [pd.read_csv(each / "predictions.csv") for each in trained_folders(folder)]
     histories = [pd.read_csv(each / "history.csv") for each in trained_folders(folder)]
-    figures = evaluation.validated(answers, histories, pd.read_csv(run.splits))
+    figures = metrics.validated(answers, histories, pd.read_csv(run.splits))
     write_json(figures, run.metrics / "ablation" / f"{row}.json")
 
 

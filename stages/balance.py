@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from facemask.balance import add_flips, number_on
-from facemask.files import write_csv
+from facemask.data.splits import add_flips, number_on
+from facemask.io import write_csv
 from stages.common import Run, run_stage
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from facemask import beyond, failures, sightings
-from facemask.files import read_json, write_text
-from facemask.pixels import Crops
+from facemask.data.arrays import Crops
+from facemask.evaluation import error_analysis
+from facemask.io import read_json, write_text
+from facemask.reporting import extensions, localizer_plots
 from stages.common import Run, run_stage
 
 
@@ -23,9 +24,9 @@ def write_page(run: Run, ensemble: str) -> None:
     }
     answers = networks[subject][networks[subject]["split"] == "val"].reset_index(drop=True)
     faces = pd.read_csv(run.data / "annotations.csv")
-    groups = failures.by_group(failures.described(answers, splits, faces))
+    groups = error_analysis.by_group(error_analysis.described(answers, splits, faces))
     ablation = _read(run.metrics / "ablation", params.ablation.rows)
-    pictures = sightings.draw(
+    pictures = localizer_plots.draw(
         folder,
         crops=Crops(run.data / "crops/own"),
         samples=splits,
@@ -36,7 +37,7 @@ def write_page(run: Run, ensemble: str) -> None:
         groups=groups,
         ablation=ablation,
     )
-    page = beyond.render(
+    page = extensions.render(
         dataset=run.metrics.name,
         protocol=params.split.protocol,
         metrics=_read(run.metrics, networks),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from facemask import config
 from facemask.errors import REMEDIES, InputError
-from facemask.files import alone, read_json
+from facemask.io import alone, read_json
 
 
 class Run:

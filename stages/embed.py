@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from facemask import networks
-from facemask.files import new_array, whole, write_json
-from facemask.pixels import in_batches
+from facemask.data.arrays import in_batches
+from facemask.io import new_array, whole, write_json
+from facemask.models import backbones
 from stages.common import Run, run_stage
 
 
 def embed(run: Run, name: str) -> None:
     """Write features/<backbone>/inputs.npy and what the backbone's weights are."""
     backbone = run.params.backbones[name]
-    model, loaded = networks.build_backbone(backbone, run.dataset.weights)
+    model, loaded = backbones.build_backbone(backbone, run.dataset.weights)
     crops = np.load(run.data / f"crops/{backbone.input_size}/inputs.npy", mmap_mode="r")
     folder = run.data / "features" / name
     shape = (len(crops), model.output_shape[1])
@@ -26,7 +26,7 @@ def embed(run: Run, name: str) -> None:
         features.flush()
     about = {
         "weights": Path(loaded).name,
-        "sha256": networks.weights_digest(model, loaded),
+        "sha256": backbones.weights_digest(model, loaded),
         "params": model.count_params(),
         "input_size": backbone.input_size,
     }

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from facemask import calibration, evaluation
-from facemask.ensemble import fuse
-from facemask.files import read_json, write_csv
+from facemask.evaluation import calibration
+from facemask.evaluation.metrics import measure
+from facemask.inference.ensemble import fuse
+from facemask.io import read_json, write_csv
 from stages.common import Run, run_stage, trained_folders
 from stages.evaluate import write_figures
 
@@ -19,7 +20,7 @@ def ensemble(run: Run, name: str) -> None:
     parameters = [read_json(folder / "parameters.json") for folder in folders]
     histories = [pd.read_csv(folder / "history.csv") for folder in folders]
     metrics = {
-        **evaluation.measure(answers),
+        **measure(answers),
         "params": {key: sum(each[key] for each in parameters) for key in parameters[0]},
         "networks": len(folders),
         "train_seconds": round(float(pd.concat(histories)["seconds"].sum()), 1),

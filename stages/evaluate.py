@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from facemask import calibration, evaluation, statistics
-from facemask.files import read_json, write_csv, write_json
+from facemask.evaluation import calibration, significance
+from facemask.evaluation.metrics import measure, summary
+from facemask.io import read_json, write_csv, write_json
 from stages.common import Run, run_stage, trained_folders
 
 # What stands in the metrics file for several seeds; the others are in statistics.
@@ -17,7 +18,7 @@ def evaluate(run: Run, name: str) -> None:
     """Write the experiment's metrics, its predictions of the test samples and their spread."""
     folders = trained_folders(run.models / name)
     answers = [pd.read_csv(folder / "predictions.csv") for folder in folders]
-    metrics = evaluation.summary(
+    metrics = summary(
         answers[0],
         pd.read_csv(folders[0] / "history.csv"),
         read_json(folders[0] / "parameters.json"),
@@ -33,11 +34,11 @@ def write_figures(
     tested = answers[0][answers[0]["split"] == "test"].drop(columns="split")
     sure: dict[str, Any] = {
         "count": len(answers),
-        "intervals": statistics.intervals(tested),
+        "intervals": significance.intervals(tested),
         "calibration": calibration.summary(answers[0]),
     }
     if len(answers) > 1:
-        sure["seeds"] = statistics.spread([evaluation.measure(each)["test"] for each in answers])
+        sure["seeds"] = significance.spread([measure(each)["test"] for each in answers])
         spread = {figure: sure["seeds"][figure] for figure in SPREAD}
         metrics["seeds"] = {"count": len(answers), **spread}
     write_json(metrics, run.metrics / f"{name}.json")

@@ -7,11 +7,12 @@ from pathlib import Path
 import keras
 import pandas as pd
 
-from facemask import localizing
 from facemask.config import Localizer
-from facemask.files import write_csv, write_json
-from facemask.pixels import Crops
-from facemask.prediction import parameters
+from facemask.data.arrays import Crops
+from facemask.inference.localizer import predict
+from facemask.inference.predict import parameters
+from facemask.io import write_csv, write_json
+from facemask.training import localizer
 from stages.common import Run, run_stage, seed_folders
 
 PARTS = ("train", "val", "test")
@@ -35,13 +36,13 @@ def train_seeds(run: Run, settings: Localizer, models: Path, parts: Sequence[str
         seed = run.params.seed + number
         print(f"{models.name}: seed {seed} ({number + 1} of {settings.seeds})")
         file, weights = folder / "model.keras", run.dataset.weights
-        history = localizing.train(
+        history = localizer.train(
             settings, application, weights, crops, splits, seed, file, state / str(seed)
         )
         write_csv(history, folder / "history.csv")
         model = keras.saving.load_model(file, compile=False)
         write_json(parameters(model, 0), folder / "parameters.json")
-        answers = localizing.predict(model, settings, crops, asked)
+        answers = predict(model, settings, crops, asked)
         write_csv(answers, folder / "predictions.csv")
     shutil.rmtree(state)
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from facemask import pixels
+from facemask.data import arrays
 from stages.common import Run, run_stage
 
 
@@ -12,7 +12,7 @@ def pack(run: Run) -> None:
     outputs = {size: folder / str(size) / "inputs.npy" for size in sizes}
     samples, small = (pd.read_csv(run.data / f"{name}samples.csv") for name in ("", "small_"))
     limit = run.params.pack.limit
-    pixels.pack(samples, small, run.raw / "images", outputs, folder / "own", limit, run.workers)
+    arrays.pack(samples, small, run.raw / "images", outputs, folder / "own", limit, run.workers)
 
 
 if __name__ == "__main__":

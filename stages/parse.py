@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from facemask import annotations, defects
-from facemask.defects import Defect
-from facemask.files import read_json, write_csv, write_json, write_text
+from facemask.data import annotations, issues
+from facemask.data.issues import Defect
+from facemask.io import read_json, write_csv, write_json, write_text
+from facemask.reporting.validation import page as validation_page
 from stages.common import Run, run_stage
 
 
@@ -18,9 +19,9 @@ def parse(run: Run) -> None:
     )
     page = run.validation.with_suffix(".md")
     write_json(validation, run.validation)
-    write_text(defects.page(run.params.dataset, validation), page)
+    write_text(validation_page(run.params.dataset, validation), page)
     if run.params.strict:
-        defects.stop_at_errors([Defect(**row) for row in validation["defects"]], page)
+        issues.stop_at_errors([Defect(**row) for row in validation["defects"]], page)
     write_csv(faces, run.data / "annotations.csv")
 
 

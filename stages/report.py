@@ -6,9 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facemask import chapters, gallery, report
-from facemask.curves import confusion_table, iou_table, long_table, precision_recall_table
-from facemask.files import read_json, write_csv
+from facemask.io import read_json, write_csv
+from facemask.reporting import assets, sections, study
+from facemask.reporting.history import (
+    confusion_table,
+    iou_table,
+    long_table,
+    precision_recall_table,
+)
 from stages.common import Run, run_stage
 from stages.results import gather, read_searches
 
@@ -19,11 +24,11 @@ def write_report(run: Run) -> None:
     tables = {name: run.metrics / "predictions" / f"{name}.csv" for name in facts["metrics"]}
     histories = {name: pd.read_csv(run.models / name / "history.csv") for name in tables}
     predictions = {name: pd.read_csv(path) for name, path in tables.items()}
-    notes = report.weight_notes(facts["backbones"], facts["backbone_of"], facts["remarks"])
-    ranking = report.leaderboard(report.comparison(facts["metrics"], facts["published"], notes))
+    notes = study.weight_notes(facts["backbones"], facts["backbone_of"], facts["remarks"])
+    ranking = study.leaderboard(study.comparison(facts["metrics"], facts["published"], notes))
     size = max(run.params.pack.sizes)
     searches = read_searches(run)
-    pictures = gallery.draw(
+    pictures = assets.draw(
         run.docs / "figures",
         images=run.raw / "images",
         faces=pd.read_csv(run.data / "annotations.csv"),
@@ -37,7 +42,7 @@ def write_report(run: Run) -> None:
         searches={name: tables for name, (_, *tables) in searches.items()},
     )
     deviation = {name: table["iou"].std() for name, table in predictions.items()}
-    text = report.render(
+    text = study.render(
         **facts,
         iou_deviation=deviation,
         pictures=pictures,
@@ -64,9 +69,9 @@ def write_chapters(
     found = {name: best for name, (best, *_) in searches.items()}
     published = facts["published"]
     return [
-        chapters.uncertainty(sure, majority),
-        chapters.hyperband(run.params.searches, found, experiments, metrics, published, pictures),
-        chapters.box_losses(experiments, predictions, majority, pictures),
+        sections.uncertainty(sure, majority),
+        sections.hyperband(run.params.searches, found, experiments, metrics, published, pictures),
+        sections.box_losses(experiments, predictions, majority, pictures),
     ]
 
 

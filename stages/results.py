@@ -5,13 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from facemask import report
-from facemask.files import read_json
+from facemask.io import read_json
+from facemask.reporting import study
 from stages.common import Run
 
 
 def gather(run: Run) -> dict[str, Any]:
-    """Return what `report.render` asks for: of a run with a suffix also that of the run without."""
+    """Return what `study.render` asks for: of a run with a suffix also that of the run without."""
     params, first = run.params, Path("metrics", run.params.dataset)
     measured = read_metrics(run, run.metrics)
     backbone_of = {name: params.backbone(name) for name in measured}
@@ -34,7 +34,7 @@ def gather(run: Run) -> dict[str, Any]:
         "backbones": {path.stem: read_json(path) for path in backbones},
         "backbone_of": {name: backbone for name, backbone in backbone_of.items() if backbone},
         "remarks": {name: text for name, text in run.dataset.remarks.items() if text},
-        "versions": report.versions(),
+        "versions": study.versions(),
         "beside": beside,
     }
 

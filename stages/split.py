@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from facemask import split as splitting
-from facemask.files import read_json, write_csv, write_json
+from facemask.data.splits import grouped_protocol, only_training, report_protocol, summary
+from facemask.io import read_json, write_csv, write_json
 from stages.common import Run, run_stage
 
 
@@ -14,16 +14,16 @@ def split(run: Run) -> None:
     groups = photographs.set_index("image")["group"]
     params = run.params.split
     if params.protocol == "report":
-        splits = splitting.report_protocol(samples, params.test, params.val, params.seed)
+        splits = report_protocol(samples, params.test, params.val, params.seed)
     else:
-        splits = splitting.grouped_protocol(
+        splits = grouped_protocol(
             samples, groups, params.test, params.val, params.seed, params.fold
         )
     write_csv(splits, run.splits)
     small = pd.read_csv(run.data / "small_samples.csv")
-    small = splitting.only_training(small, splits, groups)
+    small = only_training(small, splits, groups)
     write_csv(small, run.small_splits)
-    counts = splitting.summary(splits, small, photographs, read_json(run.validation))
+    counts = summary(splits, small, photographs, read_json(run.validation))
     write_json(counts, run.metrics / "data.json")
 
 

@@ -8,9 +8,9 @@ import pandas as pd
 from dvclive.keras import DVCLiveCallback
 from dvclive.live import Live
 
-from facemask import training
-from facemask.files import read_json, write_csv, write_json
-from facemask.prediction import parameters, predict
+from facemask.inference.predict import parameters, predict
+from facemask.io import read_json, write_csv, write_json
+from facemask.training import classifier
 from stages.common import Run, run_stage, seed_folders
 
 
@@ -40,7 +40,7 @@ def train(run: Run, name: str) -> None:
         seed = run.params.seed + number
         print(f"{name}: seed {seed} ({number + 1} of {experiment.seeds})")
         file = folder / "model.keras"
-        history = training.train(
+        history = classifier.train(
             experiment, inputs, splits, size, seed, file, state / str(seed), callbacks
         )
         write_csv(history, folder / "history.csv")

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from facemask import tuning
-from facemask.files import write_csv, write_json
+from facemask.io import write_csv, write_json
+from facemask.training.search import search as search_search
 from stages.common import Run, run_stage
 
 
@@ -24,7 +24,7 @@ def tune(run: Run, name: str) -> None:
         run.data / "searches" / name,
         run.resume / "tune" / name,
     )
-    found, summary, trials, epochs = tuning.search(
+    found, summary, trials, epochs = search_search(
         search,
         run.params.experiments[search.base],
         np.load(source / "inputs.npy", mmap_mode="r"),

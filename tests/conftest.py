@@ -10,7 +10,7 @@ settings.register_profile("here", deadline=None, derandomize=True)
 settings.load_profile("here")
 
 # Files that take minutes, the longest first.
-LONG = ["test_reproducible", "test_stages", "test_resume", "test_training", "test_tuning"]
+LONG = ["test_reproducible", "test_stages", "test_checkpoint", "test_training", "test_search"]
 
 
 def pytest_collection_modifyitems(items):

@@ -1,7 +1,7 @@
 """Mutation testing: change a module in one place at a time, and see whether its tests notice.
 
     pip install cosmic-ray
-    python tests/mutation.py boxes partition split losses
+    python tests/mutation.py boxes crops splits losses
 
 Cosmic Ray makes the changes. Its own runner starts Python and loads TensorFlow for each of them;
 here each is tried in a fork of a process that has all libraries loaded. No file is changed.
@@ -33,7 +33,7 @@ NO_BEHAVIOUR = "core/ReplaceBinaryOperator_BitOr_"
 def main(names: list[str]) -> None:
     """Print how many mutants of each module its tests notice, and those they do not."""
     for name in names:
-        path = Path("facemask", f"{name}.py")
+        path = module_file(name)
         source = path.read_text()
         assert tried(name, [source]) == [False], f"the tests of {name} fail as they are"
         changed = list(mutants(source))
@@ -44,6 +44,12 @@ def main(names: list[str]) -> None:
                 print("\n".join(difflib.unified_diff(*lines, lineterm="", n=0)))
         share = sum(noticed) / len(noticed)
         print(f"{name}: {sum(noticed)} of {len(noticed)} mutants noticed, {share:.1%}", flush=True)
+
+
+def module_file(name):
+    """Return where in the library a module lies."""
+    (path,) = Path("facemask").rglob(f"{name}.py")
+    return path
 
 
 def mutants(source):
@@ -89,10 +95,10 @@ def fork(name, source):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-        spec = importlib.util.find_spec(f"facemask.{name}")
+        spec = importlib.util.find_spec(".".join(module_file(name).with_suffix("").parts))
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
-        setattr(sys.modules["facemask"], name, module)
+        setattr(sys.modules[spec.parent], name, module)
         exec(compile(source, spec.origin, "exec"), module.__dict__)
         status = pytest.main(["-x", "-n0", "-p", "no:cacheprovider", f"tests/test_{name}.py"])
     finally:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from facemask import annotations
-from facemask.defects import Defect
+from facemask.data import annotations
+from facemask.data.issues import Defect
 
 CLASSES = {
     "with_mask": "with_mask",

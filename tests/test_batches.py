@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from facemask.batches import batches
+from facemask.training.batches import batches
 
 
 class Recorded(np.ndarray):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facemask import boxes
+from facemask.models import boxes
 
 FORMATS = ["xyxy", "center_xywh", "rel_xyxy", "rel_center_xywh"]
 SIZE = 64

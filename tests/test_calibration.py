@@ -7,7 +7,7 @@ from scipy.special import expit, logit
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from facemask import calibration
+from facemask.evaluation import calibration
 
 WITH, WITHOUT = "with_mask", "without_mask"
 

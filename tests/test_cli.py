@@ -15,8 +15,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from facemask import statistics
 from facemask.cli import app
+from facemask.evaluation import significance
 
 ROOT = Path(__file__).parents[1]
 KAGGLE = ROOT / "metrics/kaggle"
@@ -85,9 +85,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_table_is_that_of_the_library(names: tuple[str, str]) -> None:
     output = facemask("compare", *names, "--metrics", KAGGLE)
     tables = [pd.read_csv(KAGGLE / f"predictions/{name}.csv") for name in names]
-    expected = statistics.compare(*tables).set_index("figure")
+    expected = significance.compare(*tables).set_index("figure")
     printed = rows(output)
-    assert list(printed) == statistics.FIGURES
+    assert list(printed) == significance.FIGURES
     for figure, row in expected.iterrows():
         cells = printed[figure]
         for name in ("first", "second", "difference", "low", "high"):
@@ -96,7 +96,7 @@ def test_the_table_is_that_of_the_library(names: tuple[str, str]) -> None:
         assert cells["p"] == shown
         assert (cells["mark"] == "*") == (row["low"] * row["high"] > 0)
     measured = json.loads((KAGGLE / f"{names[1]}.json").read_text())["test"]
-    for figure in statistics.FIGURES:
+    for figure in significance.FIGURES:
         assert float(printed[figure]["second"]) == pytest.approx(100 * measured[figure], abs=0.0051)
     told = " ".join(output.split())
     assert f"A: {names[0]} B: {names[1]} " in told
@@ -128,7 +128,7 @@ def test_a_file_needs_no_folder_and_no_parameters(project: Path) -> None:
     one, other = (f"metrics/sample/predictions/{name}.csv" for name in NAMES[:2])
     found = rows(facemask("compare", one, project / other))
     assert found == rows(facemask("compare", *NAMES[:2], "--metrics", "metrics/sample"))
-    assert len(found) == len(statistics.FIGURES)
+    assert len(found) == len(significance.FIGURES)
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_two_that_answer_as_one_are_the_ensemble_of_the_pipeline() -> None:
     both = "localizer+localizer_stretched"
     printed = rows(facemask("compare", "ensemble", both, "--metrics", KAGGLE))
     measured = json.loads((KAGGLE / "ensemble.json").read_text())["test"]
-    assert list(printed) == statistics.FIGURES
+    assert list(printed) == significance.FIGURES
     for figure, cells in printed.items():
         assert float(cells["second"]) == pytest.approx(100 * measured[figure], abs=0.005001)
         assert abs(float(cells["difference"])) == 0

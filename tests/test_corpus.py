@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageOps
 
-from facemask import annotations, balance, datasets, defects, partition, photographs, split
+from facemask.data import annotations, issues, sources, splits
+from facemask.data.crops import crop_table
+from facemask.data.images import ORIENTATION, read_rgb, survey
 from facemask.errors import InputError
+from facemask.reporting.validation import page as validation_page
 
 CLASSES = {
     "with_mask": "with_mask",
@@ -74,7 +77,7 @@ def set_size(folder, width, height):
 
 def turned(orientation, **options):
     exif = Image.Exif()
-    exif[photographs.ORIENTATION] = orientation
+    exif[ORIENTATION] = orientation
     return spoil_image(lambda image: image, "JPEG", "b.jpg", exif=exif, **options)
 
 
@@ -383,8 +386,8 @@ CASES = {
 
 def look(folder, raw):
     """What the stages fetch and parse do."""
-    datasets.fetch(str(folder), raw)
-    table, found = photographs.survey(datasets.photograph_paths(raw), 2)
+    sources.fetch(str(folder), raw)
+    table, found = survey(sources.photograph_paths(raw), 2)
     paths = sorted((raw / "annotations").iterdir())
     return annotations.parse(paths, table, CLASSES, found)
 
@@ -400,7 +403,7 @@ def test_what_becomes_of_a_defective_photograph(voc, tmp_path, case):
     spoil(voc)
     faces, validation = look(voc, tmp_path / "raw")
 
-    found = [defects.Defect(**row) for row in validation["defects"]]
+    found = [issues.Defect(**row) for row in validation["defects"]]
     if outcome == READ:
         assert found == []
     else:
@@ -421,14 +424,14 @@ def test_what_becomes_of_a_defective_photograph(voc, tmp_path, case):
         list((tmp_path / "raw/images").iterdir())
     )
     # The page tells every defect, and the run stops exactly if there is an error.
-    page = defects.page("own", validation)
+    page = validation_page("own", validation)
     assert all(each.file in page for each in found)
     if outcome == ERROR:
         with pytest.raises(InputError, match=r"validation\.md") as caught:
-            defects.stop_at_errors(found, Path("validation.md"))
+            issues.stop_at_errors(found, Path("validation.md"))
         assert Path(file).name in str(caught.value)
     else:
-        defects.stop_at_errors(found, Path("validation.md"))
+        issues.stop_at_errors(found, Path("validation.md"))
 
 
 @pytest.mark.parametrize(
@@ -459,8 +462,8 @@ def test_all_defects_of_a_dataset_are_told_at_once(voc, tmp_path):
     assert validation["left_out"] == ["a.png", "b.png", "c.png"]
     assert validation["outcomes"] == {"error": 3, "repaired": 1, "warning": 0}
     with pytest.raises(InputError, match="3 defect") as caught:
-        defects.stop_at_errors(
-            [defects.Defect(**row) for row in validation["defects"]], Path("page.md")
+        issues.stop_at_errors(
+            [issues.Defect(**row) for row in validation["defects"]], Path("page.md")
         )
     for name in ("a.png", "b.xml", "c.xml: object 1", "strict=false", "page.md"):
         assert name in str(caught.value)
@@ -471,22 +474,22 @@ def test_a_huge_photograph_is_refused_before_it_is_decoded(tmp_path, monkeypatch
     path.write_bytes(png_of(20_000, 20_000))
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(InputError, match="20000 x 20000"):
-        photographs.read_rgb(path)
+        read_rgb(path)
 
 
 def test_cmyk_is_the_colours_that_pillow_sees(tmp_path, draw_scene):
     Image.fromarray(draw_scene(0)).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
     expected = np.asarray(Image.open(tmp_path / "a.jpg").convert("RGB"), int)
-    assert np.abs(photographs.read_rgb(tmp_path / "a.jpg") - expected).mean() < 3
+    assert np.abs(read_rgb(tmp_path / "a.jpg") - expected).mean() < 3
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_photograph_is_turned_as_pillow_turns_it(tmp_path, draw_scene, orientation):
     exif = Image.Exif()
-    exif[photographs.ORIENTATION] = orientation
+    exif[ORIENTATION] = orientation
     Image.fromarray(draw_scene(0)).save(tmp_path / "a.png", exif=exif)
     expected = ImageOps.exif_transpose(Image.open(tmp_path / "a.png"))
-    np.testing.assert_array_equal(photographs.read_rgb(tmp_path / "a.png"), np.asarray(expected))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), np.asarray(expected))
 
 
 def dataset(images, faces, side=40, masked=lambda number: number % 2, width=2000):
@@ -501,12 +504,12 @@ def dataset(images, faces, side=40, masked=lambda number: number % 2, width=2000
 
 
 def divided(faces, min_area, protocol):
-    crops, _ = partition.crop_table(faces, "manhattan", 5, 2, min_area)
-    samples = balance.add_flips(crops, True)
+    crops, _ = crop_table(faces, "manhattan", 5, 2, min_area)
+    samples = splits.add_flips(crops, True)
     if protocol == "report":
-        return split.report_protocol(samples, 0.2, 0.2, 42)
+        return splits.report_protocol(samples, 0.2, 0.2, 42)
     groups = pd.Series(range(faces["image"].nunique()), faces["image"].unique())
-    return split.grouped_protocol(samples, groups, 0.2, 0.2, 42)
+    return splits.grouped_protocol(samples, groups, 0.2, 0.2, 42)
 
 
 # What a whole dataset can lack: its faces, min_area, what is told (None: nothing is wrong).

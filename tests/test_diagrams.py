@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemask import diagrams
+from facemask.reporting import diagrams
 
 
 @pytest.fixture

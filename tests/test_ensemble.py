@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemask import boxes, calibration, ensemble
 from facemask.errors import InputError
-from facemask.prediction import NAMES, PREDICTED, TRUE
+from facemask.evaluation import calibration
+from facemask.inference import ensemble
+from facemask.models import boxes
+from facemask.schema import CLASSES, PREDICTED, TRUE
 
 
 def answers(seed: int, sharpness: float = 1.0, count: int = 400) -> pd.DataFrame:
@@ -19,9 +21,9 @@ def answers(seed: int, sharpness: float = 1.0, count: int = 400) -> pd.DataFrame
     logits = sharpness * (2 * label - 1 + own.normal(0, 1, count))
     table = pd.DataFrame({"sample": np.arange(count), "image": "a.png", "face": 0, "flip": 0})
     table["split"] = known.choice(["train", "val", "test"], count)
-    table["actual"] = NAMES[label]
+    table["actual"] = np.array(CLASSES)[label]
     table["probability"] = 1 / (1 + np.exp(-logits))
-    table["predicted"] = NAMES[(table["probability"] > 0.5).astype(int)]
+    table["predicted"] = np.array(CLASSES)[(table["probability"] > 0.5).astype(int)]
     table[TRUE] = true
     table[PREDICTED] = true + own.normal(0, 0.05, (count, 4))
     table["iou"] = np.asarray(boxes.iou(true, table[PREDICTED].to_numpy(np.float32)))

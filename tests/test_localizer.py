@@ -11,8 +11,8 @@ import yaml
 
 from facemask.config import Localizer
 from facemask.errors import InputError
-from facemask.networks import build_application, build_localizer
-from facemask.networks.localizer import StrongestFace, cell_middles
+from facemask.models.backbones import build_application
+from facemask.models.localizer import StrongestFace, build_localizer, cell_middles
 
 ROOT = Path(__file__).parents[1]
 SIZE = 64

@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from facemask import localizing
 from facemask.config import Localizer
-from facemask.pixels import Crops, own_shapes
+from facemask.data.arrays import Crops, own_shapes
+from facemask.inference.localizer import agreement, answer, predict, together
+from facemask.models import boxes
+from facemask.training import localizer
 
 ROOT = Path(__file__).parents[1]
 SIZE = 64
@@ -67,9 +69,9 @@ STILL = {
 def test_the_box_of_a_view_is_where_the_face_is_seen(toys, fit, close, seed):
     crops, splits = toys
     chosen = settings(canvas={"size": SIZE, "fit": fit, "closer": 0.4, "looks": 2}, augment=STILL)
-    for number, true in enumerate(localizing.boxes.true_boxes(splits)):
+    for number, true in enumerate(boxes.true_boxes(splits)):
         rng = None if seed is None else np.random.default_rng([seed, number])
-        image, box = localizing.view(chosen, crops[number], true, close, rng)
+        image, box = localizer.view(chosen, crops[number], true, close, rng)
         corners, blue = colours(image)
         assert blue == splits["label"][number]
         np.testing.assert_allclose(box, corners, atol=1.2 / SIZE)
@@ -89,7 +91,7 @@ def looks(batches):
 def test_validation_looks_at_every_sample_from_afar_and_closer(toys):
     crops, splits = toys
     weighted = settings(class_weights={"with_mask": 1, "without_mask": 3})
-    images, answers, weights = looks(localizing.batches(weighted, crops, splits, 0, None))
+    images, answers, weights = looks(localizer.batches(weighted, crops, splits, 0, None))
     assert len(images) == 2 * len(splits)
     np.testing.assert_array_equal(answers["label"][:, 0], [*splits["label"], *splits["label"]])
     np.testing.assert_array_equal(answers["box"], answers["cells"])
@@ -104,7 +106,7 @@ def test_validation_looks_at_every_sample_from_afar_and_closer(toys):
 def test_closer_looks_are_off_the_middle_without_augmentation_too(toys, epoch):
     crops, splits = toys
     still = STILL | {"flip": 0, "zoom": [1, 1], "shift": 0}
-    _, answers, _ = looks(localizing.batches(settings(augment=still), crops, splits, 0, epoch))
+    _, answers, _ = looks(localizer.batches(settings(augment=still), crops, splits, 0, epoch))
     box = answers["box"]
     side, middle = (box[:, 2:] - box[:, :2]).max(axis=1), (box[:, 2:] + box[:, :2]) / 2
     close = side > 0.27  # from afar faces take less of the canvas
@@ -118,7 +120,7 @@ def test_training_shows_other_views_in_an_order_of_the_epoch(toys):
     weighted = settings(class_weights={"with_mask": 1, "without_mask": 3})
 
     def epoch(number):
-        return looks(localizing.batches(weighted, crops, splits, 7, lambda: number))
+        return looks(localizer.batches(weighted, crops, splits, 7, lambda: number))
 
     (one, answers, weights), (again, *_), (other, others, _) = epoch(1), epoch(1), epoch(2)
     assert len(one) == len(splits)
@@ -153,9 +155,9 @@ def test_answers_are_boxes_of_the_crop_from_the_closer_look(toys, fit):
     crops, splits = toys
     chosen = settings(canvas={"size": SIZE, "fit": fit, "closer": 0.4, "looks": 2})
     seer = Seer(blur=np.array([-0.03, 0.02, 0.02, 0.03]))
-    answer = localizing.answer(seer, [crops[n] for n in range(len(splits))], chosen)
-    label, box, agreement = answer
-    true = localizing.boxes.true_boxes(splits)
+    found = answer(seer, [crops[n] for n in range(len(splits))], chosen)
+    label, box, agreement = found
+    true = boxes.true_boxes(splits)
     np.testing.assert_array_equal(label[:, 0], splits["label"])
     np.testing.assert_allclose(box, true, atol=0.02)
     assert (agreement > 0.8).all()
@@ -165,7 +167,7 @@ def test_answers_are_boxes_of_the_crop_from_the_closer_look(toys, fit):
 
 def test_corners_do_not_leave_the_crop(toys):
     crops, _ = toys
-    _, box, _ = localizing.answer(Beyond(), [crops[0]], settings())
+    _, box, _ = answer(Beyond(), [crops[0]], settings())
     np.testing.assert_array_equal(box, [[0, 0, 1, 1]])
 
 
@@ -183,12 +185,12 @@ def test_boxes_of_two_faces_are_not_mixed():
     corners = np.stack([near, far, far], axis=1)
     sure = np.array([[0.9, 0.9, 0.1], [0.2, 0.2, 0.3]])
     np.testing.assert_array_equal(
-        localizing.together(corners, corners, sure), [[1, 0, 11, 10], far[0], far[1]]
+        together(corners, corners, sure), [[1, 0, 11, 10], far[0], far[1]]
     )
     labels = np.array([[[0.2], [0.2], [0.2]], [[0.6], [0.6], [0.6]]])
-    told = localizing.together(labels, corners, sure)
+    told = together(labels, corners, sure)
     np.testing.assert_allclose(told[:, 0], [0.4, 0.2, 0.6])
-    np.testing.assert_allclose(localizing.agreement(corners), [80 / 120, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(agreement(corners), [80 / 120, 0, 0], rtol=1e-6)
 
 
 class Stop(keras.callbacks.Callback):
@@ -211,7 +213,7 @@ def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
     chosen = settings(taps=[TAP], frozen=TAP, optimizer=rate(0.01), head_first=first, epochs=4)
 
     def train(name, *callbacks):
-        return localizing.train(
+        return localizer.train(
             chosen, "MobileNetV2", "random", crops, splits, 3,
             tmp_path / f"{name}.keras", tmp_path / name, callbacks,
         )  # fmt: skip
@@ -232,7 +234,7 @@ def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
     )
     assert (tmp_path / "stopped.keras").read_bytes() == (tmp_path / "whole.keras").read_bytes()
     model = keras.saving.load_model(tmp_path / "whole.keras")
-    table = localizing.predict(model, chosen, crops, splits)
+    table = predict(model, chosen, crops, splits)
     assert list(table["sample"]) == list(splits["sample"])
     assert table["probability"].between(0, 1).all()
 
@@ -246,18 +248,18 @@ def test_the_head_is_trained_alone_and_the_best_epoch_of_both_steps_is_kept(toys
         taps=[TAP], frozen="Conv1", optimizer=rate(10.0), head_first=first, epochs=1,
         schedule={"name": "constant", "warmup": 0, "patience": 0, "factor": 0},
     )  # fmt: skip
-    alone = localizing.head_only(chosen)
+    alone = localizer.head_only(chosen)
     assert (alone.frozen, alone.epochs, alone.optimizer.learning_rate) == (TAP, 1, 0.001)
     file = tmp_path / "model.keras"
-    history = localizing.train(
+    history = localizer.train(
         chosen, "MobileNetV2", "random", crops, splits, 3, file, tmp_path / "state"
     )
     assert history["val_loss"].idxmin() == 0
     model = keras.saving.load_model(file, compile=False)
     val = splits[splits["split"] == "val"]
-    images, answers, _ = looks(localizing.batches(chosen, crops, val, 3, None))
+    images, answers, _ = looks(localizer.batches(chosen, crops, val, 3, None))
     told = model.predict(images, verbose=0)
-    iou = np.asarray(localizing.boxes.iou(answers["box"], told["box"]))
+    iou = np.asarray(boxes.iou(answers["box"], told["box"]))
     assert iou.mean() == pytest.approx(history["val_box_iou"][0], abs=1e-5)
 
 
@@ -267,11 +269,11 @@ def test_averaged_weights_are_those_that_are_validated_and_kept(toys, tmp_path):
     # A mean that never moves stays at the first weights, whatever the rate.
     still = {"use_ema": True, "ema_momentum": 1.0}
     chosen = settings(taps=[TAP], frozen=TAP, epochs=2, optimizer=rate(0.01) | {"options": still})
-    history = localizing.train(
+    history = localizer.train(
         chosen, "MobileNetV2", "random", crops, splits, 3, tmp_path / "m.keras", tmp_path / "state"
     )
     assert history["val_loss"][0] == pytest.approx(history["val_loss"][1], abs=1e-6)
-    moving = localizing.train(
+    moving = localizer.train(
         chosen.model_copy(update={"optimizer": settings(optimizer=rate(0.01)).optimizer}),
         "MobileNetV2", "random", crops, splits, 3, tmp_path / "n.keras", tmp_path / "other",
     )  # fmt: skip
@@ -285,12 +287,12 @@ def rate(value):
 def test_a_learning_curve_adds_photographs(toys):
     _, splits = toys
     samples = pd.concat([splits, splits]).assign(image=[f"{n % 20}.png" for n in range(48)])
-    few, half, every = (localizing.of_some_photographs(samples, s, 1) for s in (0.01, 0.5, 1))
+    few, half, every = (localizer.of_some_photographs(samples, s, 1) for s in (0.01, 0.5, 1))
     assert (few["image"].nunique(), half["image"].nunique()) == (1, 10)
     assert set(few["image"]) < set(half["image"])
     # Whole photographs, in their order.
     kept = samples["image"].isin(half["image"])
     pd.testing.assert_frame_equal(half, samples[kept])
     pd.testing.assert_frame_equal(every, samples)
-    others = localizing.of_some_photographs(samples, 0.5, 2)
+    others = localizer.of_some_photographs(samples, 0.5, 2)
     assert set(others["image"]) != set(half["image"])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from facemask.boxes import iou
 from facemask.config import BoxLoss, LabelLoss
-from facemask.losses import HeatLoss, IoULoss, SmoothL1, box_loss, label_loss
+from facemask.models.boxes import iou
+from facemask.models.losses import HeatLoss, IoULoss, SmoothL1, box_loss, label_loss
 
 THRESHOLDS = [0.1, 0.5, 1.0, 2.0]
 

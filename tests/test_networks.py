@@ -16,9 +16,9 @@ import pytest
 import yaml
 from keras import layers
 
-from facemask import networks
 from facemask.config import Backbone, Experiment, parse
 from facemask.errors import InputError
+from facemask.models import backbones, heads
 
 ROOT = Path(__file__).parents[1]
 CONFIG = parse(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
@@ -58,7 +58,7 @@ BACKBONES = {
 
 @cache
 def backbone(name: str) -> keras.Model:
-    return networks.build_backbone(BACKBONES[name], "random")[0]
+    return backbones.build_backbone(BACKBONES[name], "random")[0]
 
 
 def pixels(size: int, count: int = 4, seed: int = 0) -> np.ndarray:
@@ -73,8 +73,8 @@ def head_of(name: str, **changes: Any) -> keras.Model:
     experiment = edited(name, **changes)
     kind, _, source = experiment.inputs.partition("/")
     if kind == "features":
-        return networks.build(experiment, backbone(source).output_shape[1:])
-    return networks.build(experiment, (int(source), int(source), 3))
+        return heads.build(experiment, backbone(source).output_shape[1:])
+    return heads.build(experiment, (int(source), int(source), 3))
 
 
 def edited(name: str, **changes: Any) -> Experiment:
@@ -131,7 +131,7 @@ def test_every_published_experiment_is_there() -> None:
 def test_parameters_are_the_published_ones(name: str) -> None:
     model = head_of(name)
     if source := CONFIG.backbone(name):
-        model = networks.assemble(backbone(source), model)
+        model = backbones.assemble(backbone(source), model)
     assert count(model.weights) == model.count_params() == PUBLISHED.total_params[name]
     assert count(model.trainable_weights) == PUBLISHED.trainable_params[name]
 
@@ -159,7 +159,7 @@ def test_layers_compute_in_the_precision_asked_for(inputs: str, precision: str, 
     experiment = edited(
         {"crops": "scratch_3", "features": "mobilenet_6"}[inputs], losses=losses, **changes
     )
-    model = networks.build(experiment, {"crops": (16, 16, 3), "features": (6,)}[inputs])
+    model = heads.build(experiment, {"crops": (16, 16, 3), "features": (6,)}[inputs])
     inner = [
         layer
         for layer in model.layers
@@ -178,7 +178,7 @@ def test_layers_compute_in_the_precision_asked_for(inputs: str, precision: str, 
 def test_half_the_bits_make_little_difference() -> None:
     """The same weights in both precisions: nearly the same answers, but not the same."""
     exact, rough = (
-        networks.build(edited("scratch_3", network=SMALL, precision=precision), (16, 16, 3))
+        heads.build(edited("scratch_3", network=SMALL, precision=precision), (16, 16, 3))
         for precision in ("float32", "bfloat16")
     )
     rough.set_weights(exact.get_weights())
@@ -202,9 +202,9 @@ def test_the_policy_of_everything_else_stays(before: str, precision: str, size: 
     try:
         if size == 4:
             with pytest.raises(ValueError, match="Computed output size would be"):
-                networks.build(experiment, (size, size, 3))
+                heads.build(experiment, (size, size, 3))
         else:
-            model = networks.build(experiment, (size, size, 3))
+            model = heads.build(experiment, (size, size, 3))
             assert model.get_layer(index=1).compute_dtype == precision
         assert keras.config.dtype_policy().name == before
         assert layers.Dense(1).dtype_policy.name == before
@@ -240,7 +240,7 @@ def test_assembled_network_is_the_end_to_end_network(name: str) -> None:
     source = CONFIG.backbone(name)
     frozen, head = backbone(source), head_of(name)
     images = pixels(frozen.input_shape[1])
-    whole = answer(networks.assemble(frozen, head), images)
+    whole = answer(backbones.assemble(frozen, head), images)
     # As the pipeline does it: uint8 crops, features kept, the head on its own.
     in_two_steps = head.predict_on_batch(frozen.predict_on_batch(images))
     independent = end_to_end(source, frozen, head).predict_on_batch(images.astype(np.float32))
@@ -261,19 +261,19 @@ def test_random_backbone_tells_images_apart(name: str) -> None:
 
 
 def test_random_weights_are_the_same_in_two_builds() -> None:
-    first, loaded = networks.build_backbone(BACKBONES["mobilenet_v2"], "random")
+    first, loaded = backbones.build_backbone(BACKBONES["mobilenet_v2"], "random")
     keras.utils.set_random_seed(99)  # what ran before must not matter
-    second, _ = networks.build_backbone(BACKBONES["mobilenet_v2"], "random")
+    second, _ = backbones.build_backbone(BACKBONES["mobilenet_v2"], "random")
     for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    digest = networks.weights_digest(first, loaded)
-    assert loaded == "random" and digest == networks.weights_digest(second, loaded)
-    assert digest != networks.weights_digest(backbone("xception"), "random")
+    digest = backbones.weights_digest(first, loaded)
+    assert loaded == "random" and digest == backbones.weights_digest(second, loaded)
+    assert digest != backbones.weights_digest(backbone("xception"), "random")
 
 
 def test_backbone_stays_frozen_when_the_whole_trains() -> None:
     frozen = backbone("mobilenet_v2")
-    whole = networks.assemble(frozen, head_of("mobilenet_1"))
+    whole = backbones.assemble(frozen, head_of("mobilenet_1"))
     before = frozen.get_weights()
     whole.compile("sgd", loss={"label": "binary_crossentropy", "box": "mse"}, run_eagerly=True)
     whole.train_on_batch(
@@ -286,7 +286,7 @@ def test_backbone_stays_frozen_when_the_whole_trains() -> None:
 
 def test_assembled_network_reloads_in_safe_mode(tmp_path: Path) -> None:
     frozen = backbone("xception")
-    whole = networks.assemble(frozen, head_of("xception_2"))
+    whole = backbones.assemble(frozen, head_of("xception_2"))
     whole.save(tmp_path / "whole.keras")
     again = keras.saving.load_model(tmp_path / "whole.keras", compile=False, safe_mode=True)
     images = pixels(71)
@@ -298,7 +298,7 @@ def test_assembled_network_reloads_in_safe_mode(tmp_path: Path) -> None:
 
 def test_another_application_works_by_its_name(tmp_path: Path) -> None:
     # Its preprocessing swaps the channels and subtracts a mean of each.
-    model, loaded = networks.build_backbone(
+    model, loaded = backbones.build_backbone(
         Backbone(application="ResNet50", input_size=32), "random"
     )
     assert loaded == "random" and model.output_shape == (None, 2048)
@@ -324,11 +324,11 @@ def test_weights_come_from_the_one_file_of_the_application(name: str, tmp_path: 
     base.save_weights(tmp_path / "mobilenet_v2.weights.h5")
     file = (tmp_path / "mobilenet_v2.weights.h5").rename(tmp_path / name)
     (tmp_path / "xception.weights.h5").write_bytes(b"another application's")
-    model, loaded = networks.build_backbone(BACKBONES["mobilenet_v2"], str(tmp_path))
+    model, loaded = backbones.build_backbone(BACKBONES["mobilenet_v2"], str(tmp_path))
     assert Path(loaded) == file
     for one, other in zip(model.get_weights(), base.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert networks.weights_digest(model, loaded) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert backbones.weights_digest(model, loaded) == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("files", [[], ["mobilenet_v2.a.h5", "mobilenet_v2.b.h5"]])
@@ -336,14 +336,14 @@ def test_not_exactly_one_weights_file_is_told(files: list[str], tmp_path: Path) 
     for name in files:
         (tmp_path / name).touch()
     with pytest.raises(InputError) as told:
-        networks.build_backbone(BACKBONES["mobilenet_v2"], str(tmp_path))
+        backbones.build_backbone(BACKBONES["mobilenet_v2"], str(tmp_path))
     for word in (str(tmp_path), "mobilenet_v2", "datasets.<name>.weights", *(files or ["none"])):
         assert word in str(told.value)
 
 
 def test_a_weights_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no-such-folder") as told:
-        networks.build_backbone(BACKBONES["xception"], str(tmp_path / "no-such-folder"))
+        backbones.build_backbone(BACKBONES["xception"], str(tmp_path / "no-such-folder"))
     assert "datasets.<name>.weights" in str(told.value)
 
 
@@ -351,7 +351,7 @@ def test_a_corrupted_weights_file_is_told_with_a_remedy(tmp_path: Path) -> None:
     file = tmp_path / "mobilenet_v2.weights.h5"
     file.write_bytes(b"not HDF5")
     with pytest.raises(InputError) as told:
-        networks.build_backbone(BACKBONES["mobilenet_v2"], str(tmp_path))
+        backbones.build_backbone(BACKBONES["mobilenet_v2"], str(tmp_path))
     assert str(file) in str(told.value)
     assert "datasets.<name>.weights" in str(told.value)
     assert file.read_bytes() == b"not HDF5"
@@ -364,20 +364,20 @@ def test_a_failed_download_is_told_with_a_remedy(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
     with pytest.raises(InputError, match=r"MobileNetV2.*imagenet.*URL fetch failure") as told:
-        networks.build_backbone(BACKBONES["mobilenet_v2"], "imagenet")
+        backbones.build_backbone(BACKBONES["mobilenet_v2"], "imagenet")
     assert "datasets.<name>.weights" in str(told.value)
 
 
 @pytest.mark.parametrize("name", ["MobileNetV9", "mobilenet_v2", "__doc__"])
 def test_an_unknown_application_is_told(name: str) -> None:
     with pytest.raises(InputError, match=r"keras\.applications") as told:
-        networks.build_backbone(Backbone(application=name, input_size=64), "random")
+        backbones.build_backbone(Backbone(application=name, input_size=64), "random")
     assert repr(name) in str(told.value)
 
 
 def test_an_input_too_small_for_the_application_is_told() -> None:
     with pytest.raises(InputError, match=r"Xception.*71x71"):
-        networks.build_backbone(Backbone(application="Xception", input_size=32), "random")
+        backbones.build_backbone(Backbone(application="Xception", input_size=32), "random")
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -385,10 +385,10 @@ def test_real_weights(name: str) -> None:
     folder = os.environ.get("FACEMASK_WEIGHTS")
     if not folder:
         pytest.skip("FACEMASK_WEIGHTS names no folder of weights")
-    model, loaded = networks.build_backbone(BACKBONES[name], folder)
+    model, loaded = backbones.build_backbone(BACKBONES[name], folder)
     assert Path(loaded).parent == Path(folder)
     content = Path(loaded).read_bytes()
-    assert networks.weights_digest(model, loaded) == hashlib.sha256(content).hexdigest()
+    assert backbones.weights_digest(model, loaded) == hashlib.sha256(content).hexdigest()
     assert model.count_params() == backbone(name).count_params()
     size = BACKBONES[name].input_size
     features = answer(model, pixels(size))

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from facemask import cli, statistics
+from facemask import cli
+from facemask.evaluation import significance
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = pd.read_csv(ROOT / "reference/published_results.csv", index_col="id")
@@ -131,7 +132,7 @@ def test_what_the_readme_says_of_wrong_labels_is_so():
 def test_bare_faces_that_networks_miss_are_told_as_they_are():
     tables, told = [answered(name) for name in NETWORKS], text("docs/localizers.md")
     for table in tables[1:]:
-        pd.testing.assert_frame_equal(table[statistics.SAMPLE], tables[0][statistics.SAMPLE])
+        pd.testing.assert_frame_equal(table[significance.SAMPLE], tables[0][significance.SAMPLE])
     bare = tables[0]["actual"] == "without_mask"
     one, other, ensemble = (bare & (table["predicted"] == "with_mask") for table in tables)
     lost = one & other & (tables[0]["iou"] < 0.5) & (tables[1]["iou"] < 0.5)
@@ -166,7 +167,7 @@ def validated_bare(name):
 def test_what_the_ensemble_gives_in_the_folds_is_told_as_it_is():
     gains = {}
     for name in ("localizer", "localizer_stretched"):
-        compared = statistics.compare(answered(name), answered("ensemble")).set_index("figure")
+        compared = significance.compare(answered(name), answered("ensemble")).set_index("figure")
         value, low, high = 100 * compared.loc["mean_iou", ["difference", "low", "high"]]
         gains[name] = f"`{name}` [{low:.2f}, {high:.2f}]", f"{value:.2f}"
     (first, one), (second, other) = gains.values()

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemask import annotations, balance, partition, photographs, split
+from facemask.data import annotations, splits
+from facemask.data.crops import crop_table
+from facemask.data.images import read_rgb, survey
 
 DATASET = os.environ.get("FACEMASK_DATASET")
 ORIGINALS = os.environ.get("FACEMASK_ORIGINALS")
@@ -28,7 +30,7 @@ NEAR = {(156, 545), (287, 478), (327, 699), (74, 354), (435, 554), (61, 451), (5
 
 @pytest.fixture(scope="module")
 def table():
-    found, defects = photographs.survey(sorted(Path(DATASET, "images").iterdir()), 2)
+    found, defects = survey(sorted(Path(DATASET, "images").iterdir()), 2)
     assert defects == []
     return found
 
@@ -44,7 +46,7 @@ def parsed(table):
 
 @pytest.fixture(scope="module")
 def crops(parsed):
-    return partition.crop_table(parsed[0], "manhattan", 5, 2, 16090)[0]
+    return crop_table(parsed[0], "manhattan", 5, 2, 16090)[0]
 
 
 def pairs_of(table):
@@ -66,7 +68,7 @@ def test_photographs_and_their_near_duplicates(table):
 def test_exact_pairs_hold_the_same_pixels():
     images = {int(re.search(r"\d+", p.stem)[0]): p for p in Path(DATASET, "images").iterdir()}
     for first, second in EXACT:
-        one, other = (photographs.read_rgb(images[number]) for number in (first, second))
+        one, other = (read_rgb(images[number]) for number in (first, second))
         np.testing.assert_array_equal(one, other)
 
 
@@ -75,8 +77,8 @@ def test_the_original_encoding_gives_the_same_pixels():
     paths = sorted(Path(ORIGINALS).iterdir())
     assert paths
     for path in paths:
-        ours = photographs.read_rgb(Path(DATASET, "images", path.name))
-        np.testing.assert_array_equal(photographs.read_rgb(path), ours)
+        ours = read_rgb(Path(DATASET, "images", path.name))
+        np.testing.assert_array_equal(read_rgb(path), ours)
 
 
 def test_faces_and_boxes_over_the_edge(parsed):
@@ -109,7 +111,7 @@ def test_crops_of_the_study(crops):
 def test_crops_without_the_class_worn_incorrectly(table):
     faces, validation = faces_of(table, {**MERGED, "mask_weared_incorrect": None})
     assert len(faces) + validation["faces_of_dropped_classes"] == 4072
-    crops, small = partition.crop_table(faces, "manhattan", 5, 2, 15753)
+    crops, small = crop_table(faces, "manhattan", 5, 2, 15753)
     assert len(crops) + len(small) == len(faces)
     assert len(crops) == 1866
     assert crops["label"].value_counts().to_dict() == {1: 1589, 0: 277}
@@ -122,7 +124,7 @@ def test_crops_without_the_class_worn_incorrectly(table):
 def test_rectangles_of_each_distance(parsed, crops, metric, count):
     faces, _ = parsed
     if metric != "manhattan":
-        crops, _ = partition.crop_table(faces, metric, 5, 2, 16090)
+        crops, _ = crop_table(faces, metric, 5, 2, 16090)
     assert len(crops) == count
     both = crops.merge(faces, on=["image", "face"], validate="one_to_one")
     assert (both["x0"] >= 0).all()
@@ -138,16 +140,16 @@ def test_rectangles_of_each_distance(parsed, crops, metric, count):
 
 
 def test_both_protocols(table, parsed, crops):
-    samples = balance.add_flips(crops, True)
+    samples = splits.add_flips(crops, True)
     groups = table.set_index("image")["group"]
-    study = split.report_protocol(samples, 0.2, 0.2, 42)
+    study = splits.report_protocol(samples, 0.2, 0.2, 42)
     assert study["split"].value_counts().to_dict() == {"train": 1356, "val": 340, "test": 424}
-    assert split.leaking(study, groups) > 200  # most of the study's test photographs were seen
-    grouped = split.grouped_protocol(samples, groups, 0.2, 0.2, 42)
-    assert split.leaking(grouped, groups) == 0
-    _, small = partition.crop_table(parsed[0], "manhattan", 5, 2, 16090)
-    small = split.only_training(balance.number_on(small, len(samples)), grouped, groups)
-    counts = split.summary(grouped, small, table, parsed[1])
+    assert splits.leaking(study, groups) > 200  # most of the study's test photographs were seen
+    grouped = splits.grouped_protocol(samples, groups, 0.2, 0.2, 42)
+    assert splits.leaking(grouped, groups) == 0
+    _, small = crop_table(parsed[0], "manhattan", 5, 2, 16090)
+    small = splits.only_training(splits.number_on(small, len(samples)), grouped, groups)
+    counts = splits.summary(grouped, small, table, parsed[1])
     assert (counts["images"], counts["faces"], counts["crops"]) == (853, 4072, 1861)
     assert counts["test"] == pytest.approx(0.2 * 1861, abs=40)
     assert (counts["small_crops"], counts["small_crops_without_mask"]) == (1011, 209)

@@ -249,7 +249,7 @@ def test_a_localizer_learns_from_small_crops_if_it_is_asked_to(project, monkeypa
         raise Seen(splits)
 
     monkeypatch.chdir(project)
-    monkeypatch.setattr(localize.localizing, "train", train)
+    monkeypatch.setattr(localize.localizer, "train", train)
     found = Run()
     settings = found.params.localizers["localizer"].model_copy(update={"small_crops": wanted})
     with pytest.raises(Seen) as told:
@@ -385,7 +385,7 @@ def own(tmp_path):
         params["dataset"] = "mine"
         params["datasets"]["mine"] = {**params["datasets"]["sample"], "source": "mine"}
 
-    from facemask.sample import draw_dataset
+    from facemask.data.synthetic import draw_dataset
 
     folder = checkout(tmp_path, point)
     draw_dataset(folder / "mine", 3)

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from facemask import training
 from facemask.config import Experiment, parse
 from facemask.errors import InputError
+from facemask.training import classifier, loop
 
 ROOT = Path(__file__).parents[1]
 CONFIG = parse(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
@@ -140,7 +140,7 @@ class Recorded(np.ndarray):
 def train(*arguments: Any) -> pd.DataFrame:
     """Train from nothing: no call goes on where another with the same arguments has ended."""
     with tempfile.TemporaryDirectory() as state:
-        return training.train(*arguments[:6], Path(state), *arguments[6:])
+        return classifier.train(*arguments[:6], Path(state), *arguments[6:])
 
 
 def fit(
@@ -338,7 +338,7 @@ def test_samples_weigh_as_their_class(weights: tuple[float, float]) -> None:
     splits = toy_splits(count=20, val=5)
     without, with_mask = weights
     experiment = on_features(class_weights={"with_mask": with_mask, "without_mask": without})
-    found = training.sample_weights(splits, experiment.class_weights)
+    found = classifier.sample_weights(splits, experiment.class_weights)
     if weights == (1, 1):
         assert found is None
         return
@@ -398,7 +398,7 @@ def test_steps_taken_at_once_change_nothing(
     experiment = on_features(epochs=2, batch_size=4)
     found = []
     for steps in (1, 5, 32):
-        monkeypatch.setattr(training, "STEPS_PER_CALL", steps)
+        monkeypatch.setattr(loop, "STEPS_PER_CALL", steps)
         found.append(fit(experiment, inputs, splits, tmp_path / f"{steps}.keras"))
     for history, model in found[1:]:
         assert_same_weights(model, found[0][1])
@@ -443,9 +443,9 @@ def test_the_order_of_samples_depends_on_seed_and_epoch_alone(tmp_path: Path) ->
     # Another seed: others, also in other epochs.
     assert not {*map(tuple, orders(other, splits, 4, file))} & {*map(tuple, found)}
     # An epoch without those before it.
-    log = training.EpochLog()
+    log = loop.EpochLog()
     numbers = np.arange(30, dtype=np.float32)[:, None]
-    train_set, val_set = training.datasets(other, numbers, splits, SIZE, 3, log)
+    train_set, val_set = classifier.datasets(other, numbers, splits, SIZE, 3, log)
     for epoch in (2, 0, 1):
         log.on_epoch_begin(epoch)
         assert log.epoch == epoch
@@ -483,7 +483,7 @@ def rates(about: dict[str, Any], epochs: int, rate: float) -> np.ndarray:
 def test_learning_rate_is_that_of_keras_schedules(name: str, factor: float, warmup: int) -> None:
     about = schedule(name, warmup, factor)
     experiment = on_features(schedule=about, epochs=9, optimizer=optimizer("sgd", 0.7))
-    found = [training.learning_rate(experiment, epoch) for epoch in range(9)]
+    found = [loop.learning_rate(experiment, epoch) for epoch in range(9)]
     np.testing.assert_allclose(found, rates(about, 9, 0.7), rtol=1e-5)
 
 
@@ -497,7 +497,7 @@ def test_warm_up_and_cosine_are_one_schedule_of_keras(warmup: int) -> None:
     )
     for epoch in range(8):
         expected = pytest.approx(float(whole(epoch + 1)), rel=1e-5)
-        assert training.learning_rate(experiment, epoch) == expected
+        assert loop.learning_rate(experiment, epoch) == expected
 
 
 @pytest.mark.parametrize(
@@ -512,7 +512,7 @@ def test_warm_up_and_cosine_are_one_schedule_of_keras(warmup: int) -> None:
 )
 def test_learning_rate_in_numbers(about: dict[str, Any], expected: list[float]) -> None:
     experiment = on_features(schedule=about, epochs=6, optimizer=optimizer("sgd", 1.0))
-    found = [training.learning_rate(experiment, epoch) for epoch in range(6)]
+    found = [loop.learning_rate(experiment, epoch) for epoch in range(6)]
     assert found == pytest.approx(expected)
 
 
@@ -590,7 +590,7 @@ def test_every_optimizer_trains(name: str, tmp_path: Path) -> None:
     assert np.isfinite(history.to_numpy()).all()
     keras.utils.set_random_seed(3)
     for before, after in zip(
-        training.compiled(experiment, (6,)).get_weights(), model.get_weights(), strict=True
+        classifier.compiled(experiment, (6,)).get_weights(), model.get_weights(), strict=True
     ):
         assert np.isfinite(after).all()
         assert before.ndim == 1 or (before != after).all()
@@ -599,7 +599,7 @@ def test_every_optimizer_trains(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_has_the_options_it_is_given(name: str) -> None:
     asked = on_features(optimizer=optimizer(name, 0.25, 0.125, **OPTIMIZERS[name])).optimizer
-    found = training.make_optimizer(asked)
+    found = loop.make_optimizer(asked)
     assert type(found).__name__.lower() == name
     told = found.get_config()
     assert {key: told[key] for key in OPTIMIZERS[name]} == OPTIMIZERS[name]
@@ -614,12 +614,12 @@ def steps(
     experiment = on_features(
         optimizer=asked, loss_weights=loss_weights, dropout=NO_DROPOUT, box_format="xyxy"
     )
-    model = training.compiled(experiment, (6,))
+    model = classifier.compiled(experiment, (6,))
     model.run_eagerly = True
     model.set_weights([np.sign(weight + 1e-9) + weight for weight in model.get_weights()])
     before = model.get_weights()
     rows = toy_splits(count=14, val=4)
-    answers = training.targets(rows, experiment, SIZE)
+    answers = classifier.targets(rows, experiment, SIZE)
     for _ in range(count):
         model.train_on_batch(toy_features(rows)[rows["sample"]], answers)
     return before, model.get_weights()
@@ -677,7 +677,7 @@ def test_clipped_gradients_make_short_steps(option: str, lengths: Any) -> None:
 def test_an_option_that_an_optimizer_does_not_have_is_told(name: str) -> None:
     asked = on_features(optimizer=optimizer(name, 0.01, warp=9)).optimizer
     with pytest.raises(InputError, match=r"optimizer\.options") as told:
-        training.make_optimizer(asked)
+        loop.make_optimizer(asked)
     for word in (name, "warp", "9"):
         assert word in str(told.value)
 
@@ -706,7 +706,7 @@ def test_a_wrong_option_is_told_before_training(tmp_path: Path) -> None:
 def test_a_wrong_option_is_told(name: str, options: dict[str, float], words: list[str]) -> None:
     asked = on_features(optimizer=optimizer(name, 0.01, **options)).optimizer
     with pytest.raises(InputError, match=r"optimizer\.options") as told:
-        training.make_optimizer(asked)
+        loop.make_optimizer(asked)
     for word in (name, *words):
         assert word in str(told.value)
 
@@ -761,9 +761,9 @@ def test_losses_of_overlap_train(kind: str, box_format: str) -> None:
     )
     # Dark: no neuron of the box is sure of itself before it learns.
     crops = toy_crops(rows)[rows["sample"]] // 16
-    answers = training.targets(rows, experiment, SIZE)
+    answers = classifier.targets(rows, experiment, SIZE)
     keras.utils.set_random_seed(1)
-    model = training.compiled(experiment, crops.shape[1:])
+    model = classifier.compiled(experiment, crops.shape[1:])
 
     def overlap() -> float:
         found = model.predict_on_batch(crops)["box"]
@@ -858,7 +858,7 @@ def test_a_saved_model_also_reloads_with_its_losses_and_metrics(
     rows = splits[splits["split"] == "val"]
     found = model.evaluate(
         inputs[rows["sample"]],
-        training.targets(rows, experiment, SIZE),
+        classifier.targets(rows, experiment, SIZE),
         return_dict=True,
         verbose=0,
     )
@@ -880,17 +880,17 @@ def test_a_loss_that_is_never_finite_is_told(leftover: bool, tmp_path: Path) -> 
 @pytest.mark.parametrize("box_format", ["rel_center_xywh", "center_xywh", "rel_xyxy", "xyxy"])
 def test_targets_are_boxes_in_the_format_asked_for(box_format: str) -> None:
     rows = toy_splits(count=12, val=3)
-    found = training.targets(rows, on_features(box_format=box_format), SIZE)
+    found = classifier.targets(rows, on_features(box_format=box_format), SIZE)
     np.testing.assert_allclose(found["box"], wanted_boxes(rows, box_format), rtol=1e-5)
     assert found["box"].dtype == np.float32
 
 
 def test_targets_are_labels_as_the_loss_wants_them() -> None:
     rows = toy_splits(count=12, val=3)
-    binary = training.targets(rows, on_features(), SIZE)["label"]
+    binary = classifier.targets(rows, on_features(), SIZE)["label"]
     assert binary.shape == (12, 1)
     assert binary[:, 0].tolist() == rows["label"].tolist()
-    one_hot = training.targets(rows, on_features(losses=losses("categorical")), SIZE)["label"]
+    one_hot = classifier.targets(rows, on_features(losses=losses("categorical")), SIZE)["label"]
     assert one_hot.shape == (12, 2)
     assert one_hot.sum(axis=1).tolist() == [1] * 12
     assert one_hot[:, 1].tolist() == rows["label"].tolist()  # the last neuron is "with mask"

@@ -1,0 +1,1 @@
+"""Images and annotations: sources, what is wrong with them, crops, splits, arrays."""

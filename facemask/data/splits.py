@@ -1,0 +1,209 @@
+"""Say which samples train, which choose the best epoch, and which test."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+from facemask.errors import InputError
+
+
+def report_protocol(samples: pd.DataFrame, test: float, val: float, seed: int) -> pd.DataFrame:
+    """Split as the study does: shuffle all samples, flipped ones too, and cut.
+
+    Flips and other faces of one photograph fall on different sides: its figures flatter.
+
+    Args:
+        samples: the table of `splits.add_flips`.
+        test: share of all samples; the first floor(test · n) of the shuffled ones.
+        val: share of the remaining ones; they are the last.
+
+    Returns:
+        `samples` with a column split: train, val or test.
+
+    Raises:
+        InputError: a part has no sample, or samples of one class alone.
+    """
+    order = np.random.default_rng(seed).permutation(len(samples))
+    tested = int(test * len(samples))
+    trained = int((1 - val) * (len(samples) - tested))
+    split = np.full(len(samples), "val", dtype=object)
+    split[order[:tested]] = "test"
+    split[order[tested : tested + trained]] = "train"
+    return _checked(samples.assign(split=split))
+
+
+def grouped_protocol(
+    samples: pd.DataFrame, groups: pd.Series, test: float, val: float, seed: int, fold: int = 0
+) -> pd.DataFrame:
+    """Split so that no photograph, near-duplicate or flipped copy is on two sides.
+
+    Args:
+        samples: the table of `splits.add_flips`.
+        groups: the group of each photograph, indexed by image name.
+        test: share of all samples, taken as one of round(1 / test) folds stratified by class.
+        val: share of the remaining ones, likewise.
+        fold: which of the folds is tested; every photograph is tested in one of them.
+
+    Returns:
+        `samples` with a column split: train, val, test, or unused for flips outside training.
+
+    Raises:
+        InputError: too few groups of photographs for both classes in each part.
+        AssertionError: a test sample's group also trains or validates.
+    """
+    group = samples["image"].map(groups)
+    split = np.full(len(samples), "train", dtype=object)
+    # Flips follow their crops, so that they weigh nothing in the stratification.
+    crops = samples.index[samples["flip"] == 0]
+    tested = _one_fold(crops, samples["label"], group, test, seed, fold)
+    rest = crops.difference(crops[tested])
+    validated = _one_fold(rest, samples["label"], group, val, seed, 0)
+    split[group.isin(group[crops[tested]])] = "test"
+    split[group.isin(group[rest[validated]])] = "val"
+    split[(samples["flip"] == 1) & (split != "train")] = "unused"
+    splits = _checked(samples.assign(split=split))
+    leaks = leaking(splits, groups)
+    if leaks:  # what this protocol is for
+        raise AssertionError(f"{leaks} test samples leak under the grouped protocol")
+    return splits
+
+
+def only_training(small: pd.DataFrame, splits: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
+    """Return the small crops that may train: of photographs that do, and do nothing else.
+
+    Nor may a near-duplicate of such a photograph validate or test, in either protocol. Photographs
+    without a sample, crowds whose crops are all small, stay out: validation samples did not tell
+    whether they help.
+
+    Args:
+        small: the table of `splits.number_on`.
+        splits: what one of the protocols returned.
+        groups: the group of each photograph, indexed by image name.
+
+    Returns:
+        Rows of `small` with a column split, which is train.
+    """
+    own, group = small["image"].map(groups), splits["image"].map(groups)
+    trains, judges = (group[splits["split"].isin(parts)] for parts in (["train"], ["val", "test"]))
+    return small[own.isin(trains) & ~own.isin(judges)].assign(split="train")
+
+
+def leaking(splits: pd.DataFrame, groups: pd.Series) -> int:
+    """Count test samples whose photograph, or a near-duplicate of it, also trains or validates."""
+    group = splits["image"].map(groups)
+    tested = splits["split"] == "test"
+    seen = group[splits["split"].isin(["train", "val"])]
+    return int(group[tested].isin(seen).sum())
+
+
+def summary(
+    splits: pd.DataFrame,
+    small: pd.DataFrame,
+    photographs: pd.DataFrame,
+    validation: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the counts of data.json: photographs, faces, crops by class, samples by split.
+
+    Args:
+        splits: what one of the protocols returned.
+        small: what `only_training` returned.
+        photographs: the table of `images.survey`.
+        validation: what `annotations.parse` says of the dataset.
+    """
+    crops = splits[splits["flip"] == 0]
+    sizes = splits["split"].value_counts()
+    return {
+        "images": validation["images"],
+        "left_out": len(validation["left_out"]),
+        "faces": validation["faces"],
+        "crops": len(crops),
+        "crops_with_mask": int((crops["label"] == 1).sum()),
+        "crops_without_mask": int((crops["label"] == 0).sum()),
+        "samples": len(splits),
+        **{name: int(sizes[name]) for name in ("train", "val", "test")},
+        "small_crops": len(small),
+        "small_crops_without_mask": int((small["label"] == 0).sum()),
+        "leaking_test_samples": leaking(splits, photographs.set_index("image")["group"]),
+    }
+
+
+def _one_fold(
+    rows: pd.Index, labels: pd.Series, group: pd.Series, share: float, seed: int, fold: int
+) -> np.ndarray:
+    """Return the positions in `rows` of one stratified fold of about `share` of them."""
+    folds = max(2, round(1 / share))
+    if fold >= folds:
+        raise InputError(f"split.fold is {fold}, but there are {folds}: give one of 0..{folds - 1}")
+    if group[rows].nunique() < folds:
+        raise InputError(
+            f"split: {group[rows].nunique()} groups of photographs do not make {folds} folds; "
+            "raise split.test or split.val, lower crop.min_area, or add photographs"
+        )
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    try:
+        return list(splitter.split(rows, labels[rows], group[rows]))[fold][1]
+    except ValueError as error:  # neither class has as many samples as there are folds
+        raise InputError(
+            f"split: too few samples ({error}); lower crop.min_area, or add photographs"
+        ) from error
+
+
+def _checked(splits: pd.DataFrame) -> pd.DataFrame:
+    labels = splits.groupby("split")["label"]
+    sizes, classes = labels.size(), labels.nunique()
+    parts = ("train", "val", "test")
+    for name in parts:
+        if name not in sizes:
+            raise InputError(
+                f"split: no sample is left for {name} out of {len(splits)}; change split.test or "
+                "split.val, lower crop.min_area, or add photographs"
+            )
+    for name in parts:
+        if classes[name] < 2:
+            raise InputError(
+                f"split: the {sizes[name]} samples of {name} are all of one class; lower "
+                "crop.min_area, add photographs of the other, or change split.test, split.val or "
+                "split.seed"
+            )
+    return splits
+
+
+def add_flips(crops: pd.DataFrame, enabled: bool) -> pd.DataFrame:
+    """Return the samples: all crops, then a flipped copy of each crop of the rarer class.
+
+    Args:
+        crops: the table of `crops.crop_table`.
+        enabled: False leaves the classes as they are.
+
+    Returns:
+        The columns of `crops` after sample (number of the row) and before flip (1 if mirrored, and
+        then the box is mirrored too).
+    """
+    samples = crops.assign(flip=0)
+    if enabled:
+        rarer = crops["label"].value_counts().reindex([0, 1], fill_value=0).idxmin()
+        samples = pd.concat([samples, mirror(crops[crops["label"] == rarer])])
+    samples = samples.reset_index(drop=True)
+    samples.insert(0, "sample", samples.index)
+    return samples
+
+
+def number_on(small: pd.DataFrame, first: int) -> pd.DataFrame:
+    """Return the crops that are too small to be samples as a table like that of the samples.
+
+    Args:
+        small: the second table of `crops.crop_table`.
+        first: number of the first of them; samples have those below.
+    """
+    rows = small.assign(flip=0)
+    rows.insert(0, "sample", range(first, first + len(rows)))
+    return rows
+
+
+def mirror(crops: pd.DataFrame) -> pd.DataFrame:
+    """Return crops mirrored left to right: column x of a crop of width w becomes w - 1 - x."""
+    width = crops["x1"] - crops["x0"]
+    return crops.assign(box_x0=width - crops["box_x1"], box_x1=width - crops["box_x0"], flip=1)

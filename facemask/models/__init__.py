@@ -1,0 +1,1 @@
+"""Boxes, losses and networks."""

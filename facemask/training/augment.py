@@ -1,0 +1,101 @@
+"""Training samples as they might have been photographed: their boxes stay right.
+
+Albumentations is no longer maintained and its successor is not permissive; Keras' layers draw from
+one state, so that a sample's draw would depend on those before it. Here a sample's draws are made
+of seed, epoch and its number alone, and flip, zoom and shift are one transform with the drawing on
+the canvas: pixels are interpolated once.
+"""
+
+import cv2
+import numpy as np
+
+from facemask.config import Augment
+from facemask.data import geometry
+
+
+def place(augment: Augment, box: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw flip, zoom and shift: a transform of the canvas that keeps the whole face on it.
+
+    Args:
+        augment: probability of a flip, least and greatest zoom, greatest shift in canvas sides.
+        box: corners of the face on the canvas, px.
+        size: side of the canvas, px.
+        rng: of this sample.
+
+    Returns:
+        (3, 3). A face that is as large as the canvas is not zoomed in.
+    """
+    flipped = geometry.mirror(size) if rng.random() < augment.flip else np.eye(3)
+    x0, y0, x1, y1 = geometry.transformed(box[None], flipped)[0]
+    least, most = augment.zoom
+    zoom = np.exp(rng.uniform(np.log(least), np.log(most)))
+    zoom = min(zoom, size / max(x1 - x0, y1 - y0))
+    # The middle stays in the middle but for the shift; and then the face comes first.
+    middle = size * (1 - zoom) / 2
+    shift = middle + size * rng.uniform(-augment.shift, augment.shift, 2)
+    shift = np.clip(shift, [-zoom * x0, -zoom * y0], [size - zoom * x1, size - zoom * y1])
+    return geometry.moving(*shift) @ geometry.scaling(zoom, zoom) @ flipped
+
+
+def recolour(image: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """Draw brightness, contrast, saturation, hue, blur and the traces of JPEG.
+
+    Args:
+        image: uint8 (s, s, 3), RGB.
+        augment: how far each may go, and how probable blur and JPEG are.
+        rng: of this sample.
+    """
+    bright, contrast, saturation, hue = rng.uniform(-1, 1, 4) * [
+        augment.brightness, augment.contrast, augment.saturation, augment.hue
+    ]  # fmt: skip
+    # One matrix: all four are linear in the colours.
+    matrix = (1 + contrast) * _turned_colours(1 + saturation, 2 * np.pi * hue)
+    offset = 127.5 * (1 - (1 + contrast)) + 255 * bright
+    image = cv2.transform(image, np.hstack([matrix, np.full((3, 1), offset)]))
+    if rng.random() < augment.blur:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.5))
+    if rng.random() < augment.jpeg:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))]
+        # OpenCV takes blue for the first colour, and JPEG keeps the three unlike well.
+        coded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)[1]
+        image = cv2.cvtColor(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
+    return image
+
+
+def cut_out(
+    image: np.ndarray, box: np.ndarray, augment: Augment, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw grey rectangles: one away from the face, one over a part of its mouth.
+
+    Args:
+        image: uint8 (s, s, 3); it is drawn on.
+        box: corners of the face, px.
+        augment: how probable each is.
+        rng: of this sample.
+    """
+    x0, y0, x1, y1 = box
+    size = len(image)
+    if rng.random() < augment.cutout:
+        low = rng.uniform(0, 0.8 * size, 2)
+        left, top, right, bottom = *low, *(low + rng.uniform(0.1, 0.35, 2) * size)
+        if right <= x0 or left >= x1 or bottom <= y0 or top >= y1:
+            _fill(image, left, top, right, bottom)
+    if rng.random() < augment.cutout_mouth:
+        # The lower half of the face; of it at most a half of each side.
+        width, height = (x1 - x0) * rng.uniform(0.2, 0.5), (y1 - y0) / 2 * rng.uniform(0.2, 0.5)
+        left, top = rng.uniform(x0, x1 - width), rng.uniform((y0 + y1) / 2, y1 - height)
+        _fill(image, left, top, left + width, top + height)
+    return image
+
+
+def _fill(image: np.ndarray, left: float, top: float, right: float, bottom: float) -> None:
+    image[round(top) : round(bottom), round(left) : round(right)] = geometry.PADDING
+
+
+def _turned_colours(saturation: float, hue: float) -> np.ndarray:
+    """Scale the distance of colours from grey, and turn them around it: (3, 3)."""
+    grey = np.full((3, 3), 1 / 3)
+    # Rodrigues' formula around the axis (1, 1, 1).
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    turn = np.cos(hue) * np.eye(3) + np.sin(hue) * cross + (1 - np.cos(hue)) * grey
+    return grey + saturation * (turn - grey)

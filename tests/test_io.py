@@ -1,0 +1,68 @@
+"""Files that are there whole or not at all."""
+
+import pandas as pd
+import pytest
+
+from facemask import io
+from facemask.errors import InputError
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "new/table.csv"
+    with io.whole(path) as part:
+        part.write_text("half")
+        assert part.suffix == ".csv"
+        assert not path.exists()
+        part.write_text("whole")
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_goes_wrong_leaves_the_file_as_it_was(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("before")
+    with pytest.raises(ZeroDivisionError), io.whole(path) as part:
+        part.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_kill_left_is_taken_over(tmp_path):
+    path = tmp_path / "table.csv"
+    with io.whole(path) as part:
+        part.write_text("left behind, and longer")
+        left = part.read_bytes()
+    part.write_bytes(left)
+    io.write_text("whole", path)
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_lock_is_held_by_one_and_free_again(tmp_path):
+    lock = tmp_path / "locks/a"
+    with io.alone(lock):
+        with pytest.raises(InputError, match="another process"), io.alone(lock):
+            pass
+        with io.alone(tmp_path / "locks/b"):
+            pass
+    with io.alone(lock):
+        pass
+
+
+def test_tables_and_mappings_come_back(tmp_path):
+    table = pd.DataFrame({"a": [1, 2], "b": [0.1, 1e-9], "é": ["x", "ü"]})
+    io.write_csv(table, tmp_path / "x/t.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "x/t.csv"), table)
+    value = {"ä": [1, 2.5, None], "b": {"c": "é"}}
+    io.write_json(value, tmp_path / "y/v.json")
+    assert io.read_json(tmp_path / "y/v.json") == value
+
+
+def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("before")
+    with path.open() as reader:
+        io.write_text("afterwards", path)
+        assert reader.read() == "before"
+    assert path.read_text() == "afterwards"

@@ -1,0 +1,83 @@
+"""Pictures of localizers: drawn from what they are given, boxes at their place."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from test_localizing import settings, toys
+
+from facemask.evaluation import error_analysis
+from facemask.inference.predict import table_of
+from facemask.models.boxes import true_boxes
+from facemask.reporting import localizer_plots, plots
+
+__all__ = ["toys"]
+
+ROWS = {
+    "nothing": {"val": {key: [0.5, 0.75] for key in localizer_plots.COMPARED}},
+    "one_look": {"val": {key: [0.25] for key in localizer_plots.COMPARED}},
+}
+
+
+def answers(splits):
+    rng = np.random.default_rng(0)
+    box = true_boxes(splits) + rng.normal(0, 0.05, (len(splits), 4)).astype(np.float32)
+    return table_of(splits, rng.random(len(splits)), box)
+
+
+def test_sheets_show_crops_in_their_proportions_and_boxes_where_they_are(toys, monkeypatch):
+    crops, splits = toys
+    told = answers(splits)
+    given = {}
+    monkeypatch.setattr(
+        plots, "prediction_sheet", lambda images, table, path: given.update(i=images, t=table)
+    )
+    localizer_plots.answer_sheet(crops, told.iloc[5:9], "unused.jpg")
+    for image, number, row in zip(given["i"], range(5, 9), given["t"].itertuples(), strict=True):
+        height, width = crops[number].shape[:2]
+        padded = (image == 127).all(axis=2)
+        share = min(width, height) / max(width, height)
+        assert 1 - padded.mean() == pytest.approx(share, abs=0.03)
+        # The one coloured square is where the true box is said to be.
+        y, x = np.nonzero(image.max(axis=2).astype(int) - image.min(axis=2) > 60)
+        seen = np.array([x.min(), y.min(), x.max() + 1, y.max() + 1]) / localizer_plots.CELL
+        box = [row.true_x0, row.true_y0, row.true_x1, row.true_y1]
+        np.testing.assert_allclose(box, seen, atol=0.02)
+
+
+def test_all_pictures_are_drawn_and_wrong_labels_only_if_there_are(toys, tmp_path):
+    crops, splits = toys
+    told = answers(splits)
+    faces = pd.DataFrame({"image": "a.png", "face": [0], "name": ["with_mask"]})
+    described = error_analysis.described(told, splits.assign(enclosed=0), faces)
+    common = {
+        "crops": crops,
+        "samples": splits,
+        "settings": settings(),
+        "seed": 1,
+        "tested": {"finder": told, "other": told},
+        "groups": error_analysis.by_group(described),
+    }
+    drawn = localizer_plots.draw(tmp_path / "a", answers=told, ablation=ROWS, **common)
+    always = {"augmentation", "reliability", "groups", "worst"}
+    assert set(drawn) == {*always, "ablation", "misclassified"}
+    for name in drawn.values():
+        assert cv2.imread(str(tmp_path / "a" / name)).std() > 5
+    right = told[told["actual"] == told["predicted"]]
+    assert set(localizer_plots.draw(tmp_path / "b", answers=right, ablation={}, **common)) == always
+    for name in ("augmentation.jpg", "reliability.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_rows_of_the_ablation_are_dots_beside_the_first_rows_mean_and_band(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
+    localizer_plots.ablation_picture(ROWS, "unused.png")
+    for axes, title in zip(drawn[0].axes, localizer_plots.COMPARED.values(), strict=True):
+        assert axes.get_title() == f"{title}, %"
+        mean, *rows = [line.get_xydata().tolist() for line in axes.lines]
+        assert mean == [[62.5, 0], [62.5, 1]]
+        assert rows == [[[50, 0], [75, 0]], [[62.5, 0]], [[25, 1]], [[25, 1]]]
+        (band,) = axes.patches
+        assert (band.get_x(), band.get_width()) == (50, 25)
+    assert [tick.get_text() for tick in drawn[0].axes[0].get_yticklabels()] == list(ROWS)

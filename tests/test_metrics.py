@@ -1,0 +1,138 @@
+"""Figures: against counts by hand and sklearn."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from facemask.evaluation import metrics
+
+WITH, WITHOUT = "with_mask", "without_mask"
+FIGURES = [
+    "accuracy",
+    "mean_iou",
+    "iou_50",
+    "recall_with_mask",
+    "recall_without_mask",
+    "balanced_accuracy",
+    "majority_accuracy",
+]
+
+
+def random_predictions(seed: int = 0, count: int = 300) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    classes = [WITH, WITHOUT]
+    return pd.DataFrame(
+        {
+            "split": rng.choice(["train", "val", "test"], count),
+            "actual": rng.choice(classes, count, p=[0.7, 0.3]),
+            "predicted": rng.choice(classes, count),
+            # Whole steps, so that some are exactly 0.5.
+            "iou": rng.integers(0, 11, count) / 10,
+        }
+    )
+
+
+def answers(counts: dict[tuple[str, str], int], split: str) -> pd.DataFrame:
+    """Predictions from a confusion matrix: (actual, predicted) to how many."""
+    rows = [pair for pair, count in counts.items() for _ in range(count)]
+    return pd.DataFrame(rows, columns=["actual", "predicted"]).assign(split=split, iou=0.25)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_figures_are_counts(seed: int) -> None:
+    predictions = random_predictions(seed)
+    found = metrics.measure(predictions)
+    for name, figures in found.items():
+        part = predictions[predictions["split"] == name]
+        right = sum(a == p for a, p in zip(part["actual"], part["predicted"], strict=True))
+        assert figures["accuracy"] == pytest.approx(right / len(part))
+        assert figures["mean_iou"] == pytest.approx(sum(part["iou"]) / len(part))
+    test = predictions[predictions["split"] == "test"]
+    actual, predicted = test["actual"].to_numpy(), test["predicted"].to_numpy()
+    recalls = {
+        c: (predicted[actual == c] == c).sum() / (actual == c).sum() for c in (WITH, WITHOUT)
+    }
+    expected = {
+        "recall_with_mask": recalls[WITH],
+        "recall_without_mask": recalls[WITHOUT],
+        "balanced_accuracy": (recalls[WITH] + recalls[WITHOUT]) / 2,
+        "iou_50": sum(iou >= 0.5 for iou in test["iou"]) / len(test),
+        "majority_accuracy": (actual == WITH).sum() / len(actual),
+    }
+    assert {name: found["test"][name] for name in expected} == pytest.approx(expected)
+    report = sklearn_metrics.classification_report(actual, predicted, output_dict=True)
+    assert found["test"]["recall_without_mask"] == pytest.approx(report[WITHOUT]["recall"])
+    assert found["test"]["balanced_accuracy"] == pytest.approx(report["macro avg"]["recall"])
+    assert found["test"]["accuracy"] == pytest.approx(report["accuracy"])
+
+
+def test_majority_is_that_of_the_training_samples() -> None:
+    predictions = pd.concat(
+        [
+            answers({(WITHOUT, WITHOUT): 6, (WITH, WITH): 2}, "train"),
+            answers({(WITH, WITH): 30}, "val"),
+            answers({(WITH, WITH): 9, (WITHOUT, WITH): 1}, "test"),
+        ]
+    )
+    found = metrics.measure(predictions)["test"]
+    assert found["majority_accuracy"] == pytest.approx(0.1)
+    assert found["accuracy"] == pytest.approx(0.9)
+    assert (found["recall_with_mask"], found["recall_without_mask"]) == (1.0, 0.0)
+    assert found["iou_50"] == 0.0
+
+
+def test_always_with_mask_scores_the_majority() -> None:
+    """The study's own test set: about 71 % for a network that says nothing."""
+    parts = [
+        answers({(WITH, WITH): 304, (WITHOUT, WITH): 124}, name)
+        for name in ("train", "val", "test")
+    ]
+    found = metrics.measure(pd.concat(parts))["test"]
+    assert found["accuracy"] == found["majority_accuracy"] == pytest.approx(304 / 428)
+    assert found["balanced_accuracy"] == pytest.approx(0.5)
+
+
+def test_summary_has_the_shape_of_a_metrics_file() -> None:
+    history = pd.DataFrame(
+        {
+            "epoch": [1, 2, 3, 4],
+            "val_loss": [0.9, 0.4, 0.4, 0.6],  # the first of two equals is the one kept
+            "seconds": [1.26, 2.0, 3.0, 4.0],
+        }
+    )
+    found = metrics.summary(
+        random_predictions(), history, {"total": 2587205, "trainable": 329221}, "report"
+    )
+    shape = {key: list(value) if isinstance(value, dict) else None for key, value in found.items()}
+    assert shape == {
+        "train": ["accuracy", "mean_iou"],
+        "val": FIGURES,
+        "test": FIGURES,
+        "params": ["total", "trainable"],
+        "epochs": None,
+        "best_epoch": None,
+        "train_seconds": None,
+        "protocol": None,
+    }
+    assert found["params"] == {"total": 2587205, "trainable": 329221}
+    assert (found["epochs"], found["best_epoch"], found["protocol"]) == (4, 2, "report")
+    assert found["train_seconds"] == pytest.approx(10.3)
+    assert json.loads(json.dumps(found)) == found
+    for name in ("train", "val", "test"):
+        assert all(0 <= value <= 1 for value in found[name].values())
+
+
+def test_what_decisions_go_by_is_of_every_seed_and_not_of_the_test() -> None:
+    seeds = [random_predictions(seed) for seed in (1, 2)]
+    val = [table[table["split"] == "val"] for table in seeds]
+    histories = [pd.DataFrame({"seconds": [1.0, 2.5]}), pd.DataFrame({"seconds": [4.0]})]
+    for number, table in enumerate(seeds):
+        splits = table.assign(label=(table["actual"] == "with_mask").astype(int))
+        found = metrics.validated(val, histories, splits)
+        assert list(found) == ["val", "train_seconds"]
+        assert found["train_seconds"] == [3.5, 4.0]
+        whole = metrics.measure(table)["val"]
+        assert {key: values[number] for key, values in found["val"].items()} == whole

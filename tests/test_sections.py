@@ -1,0 +1,144 @@
+"""The chapters beyond the study's tables, read back from their Markdown."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from facemask.config import parse
+from facemask.evaluation import significance
+from facemask.reporting import sections
+
+ROOT = Path(__file__).parents[1]
+CONFIG = parse(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
+PUBLISHED = pd.read_csv(ROOT / "reference/published_results.csv")
+FIGURES = list(sections.FIGURES)
+
+
+def rows(text):
+    """The cells of all tables by the name in their first column, the tables in turn."""
+    found = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| `") or line.startswith("| f") or line.startswith("| t"):
+            found.setdefault(cells[0].strip("`"), []).append(cells[1:])
+    return found
+
+
+def answers(seed, right=0.8):
+    """Test answers on 30 photographs with two faces each."""
+    rng = np.random.default_rng(seed)
+    actual = np.where(np.arange(60) % 4, "with_mask", "without_mask")
+    other = np.where(np.arange(60) % 4, "without_mask", "with_mask")
+    table = pd.DataFrame(
+        {
+            "image": np.arange(60) // 2,
+            "face": np.arange(60) % 2,
+            "flip": 0,
+            "actual": actual,
+            "predicted": np.where(rng.random(60) < right, actual, other),
+            "probability": rng.random(60),
+            "iou": rng.random(60),
+        }
+    )
+    table[["true_x0", "true_y0", "true_x1", "true_y1"]] = [0.1, 0.2, 0.3, 0.4]
+    return table
+
+
+def sure(count, seed=0):
+    figures = {key: {"mean": 0.5 + 0.01 * i, "std": 0.02} for i, key in enumerate(FIGURES)}
+    return {"count": count, "intervals": significance.intervals(answers(seed)), "seeds": figures}
+
+
+def test_every_figure_stands_with_its_interval_beside_the_majority_class():
+    measured = {"a": sure(1), "b": sure(1, seed=1)}
+    text = sections.uncertainty(measured, {"a": 0.75, "b": 0.75})
+    for name, seed in (("a", 0), ("b", 1)):
+        expected = significance.intervals(answers(seed))
+        cells = [
+            "{:.2f} [{:.2f}, {:.2f}]".format(*(100 * expected[key][end] for end in ENDS))
+            for key in FIGURES
+        ]
+        assert rows(text)[name] == [["75.00", *cells]]
+
+
+ENDS = ("value", "low", "high")
+
+
+def test_several_seeds_have_a_table_of_their_own():
+    text = sections.uncertainty({"a": sure(3), "b": sure(1)}, {"a": 0.75, "b": 0.75})
+    assert len(rows(text)["a"]) == 2 and len(rows(text)["b"]) == 1
+    assert rows(text)["a"][1][:3] == ["3", "75.00", "50.00 ± 2.00"]
+    assert "seeds" not in sections.uncertainty({"b": sure(1)}, {"b": 0.75}).split("\n\n")[-1]
+
+
+def test_nothing_measured_gives_no_chapter():
+    assert sections.uncertainty({}, {}) == ""
+    assert sections.hyperband({}, {}, {}, {}, PUBLISHED, {}) == ""
+    assert sections.box_losses(CONFIG.experiments, {}, {}, {}) == ""
+
+
+def test_experiments_alike_but_for_the_loss_of_the_box():
+    """By the study's table: only these pairs of its own, and the project's two comparisons."""
+    kinds = ["smooth_l1_05", "smooth_l1_1", "smooth_l1_2", "giou", "diou", "ciou"]
+    groups = [group for group in sections.alike(CONFIG.experiments) if len(group) > 1]
+    assert groups == [
+        ["scratch_4_mse", "scratch_4_smooth_l1"],
+        ["scratch_7", *(f"scratch_7_{kind}" for kind in kinds)],
+        ["mobilenet_1", "mobilenet_3"],
+        ["mobilenet_6", *(f"mobilenet_6_{kind}" for kind in kinds)],
+        ["xception_2", "xception_3"],
+    ]
+
+
+def test_losses_are_compared_with_the_first_of_their_group():
+    predictions = {
+        "mobilenet_1": answers(0),
+        "mobilenet_3": answers(0),
+        "mobilenet_6": answers(0),
+        "mobilenet_6_giou": answers(5, right=0.9),
+    }
+    text = sections.box_losses(
+        CONFIG.experiments, predictions, dict.fromkeys(predictions, 0.75), {"losses": "x.png"}
+    )
+    assert "](x.png)" in text
+    table = {name: cells[0] for name, cells in rows(text).items()}
+    assert list(table) == list(predictions)
+    assert table["mobilenet_1"][0] == "squared error"
+    assert table["mobilenet_3"][0] == "Huber, threshold 1"
+    assert table["mobilenet_3"][3] == "+0.00 (1.000)"
+    assert table["mobilenet_6_giou"][:2] == ["GIoU", "0.1 : 0.06"]
+    against = significance.compare(answers(0), answers(5, right=0.9)).set_index("figure")
+    for cell, figure in ((3, "accuracy"), (8, "mean_iou")):
+        difference, p = against.loc[figure, ["difference", "p"]]
+        assert table["mobilenet_6_giou"][cell] == f"{100 * difference:+.2f} ({p:.3f})"
+
+
+def figures(accuracy):
+    test = {"accuracy": accuracy, "majority_accuracy": 0.75, "mean_iou": 0.2}
+    test |= {"recall_with_mask": 0.95, "recall_without_mask": 0.6}
+    return {"test": test, "best_epoch": 7}
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [("mobilenet", ["mobilenet_5", "mobilenet_6"]), ("xception", ["xception_5"])],
+)
+def test_what_a_search_found_stands_beside_the_studys(name, beside):
+    best = {"layers": 1, "units": 640, "learning_rate": 0.001, "trials": 30, "epochs": 90}
+    best |= {"shared_dropout": 0.6, "label_dropout": 0.0, "box_dropout": 0.0}
+    best |= {"val_loss": 0.0321, "seconds": 99.5}
+    metrics = {n: figures(0.9) for n in CONFIG.experiments}
+    text = sections.hyperband(
+        CONFIG.searches, {name: best}, CONFIG.experiments, metrics, PUBLISHED,
+        {f"searches/{name}": "y.png"},
+    )  # fmt: skip
+    assert "](y.png)" in text and "0.03210" in text
+    table = rows(text)
+    assert table["found here"] == [["1", "640", "0.6", "0", "0", "0.001"]]
+    assert [row for row in table if row in metrics] == [*beside, f"{name}_tuned"]
+    study = PUBLISHED.set_index("id").loc[beside[0]]
+    assert table[beside[0]][0][2] == f"{100 * study['test_accuracy']:.2f}"
+    assert table[f"{name}_tuned"][0][2] == "-"
