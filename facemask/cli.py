@@ -4,9 +4,8 @@ import difflib
 import json
 import os
 from collections.abc import Collection
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 import fsspec
 import pandas as pd
@@ -16,12 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from facemask import config
 from facemask.errors import InputError
 from facemask.io import write_json
 from facemask.schema import PREDICTED
 
-PARAMS = Path("params.yaml")
+RESULTS, RECORDS = Path("docs/results"), "report/records"
 
 
 class Commands(TyperGroup):
@@ -52,29 +50,21 @@ def main() -> None:
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="NAME, NAME@REVISION or a CSV file.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="NAME, NAME@WHERE or a CSV file.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The other, likewise.")],
-    metrics: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Where predictions/NAME.csv lies, as metrics/kaggle; if not given, that of the "
-            "dataset in params.yaml.",
-        ),
-    ] = None,
 ) -> None:
     """Compare two experiments on the same test samples.
 
     Every figure of A and B, the difference B - A with its 95 % interval, and a paired test.
 
-    An experiment is a NAME of params.yaml, measured by `dvc repro`. NAME@REVISION is the same at
-    a git revision or in a DVC experiment: mobilenet_6@HEAD, scratch_1@two-epochs. NAME+NAME are
-    two that answer as one, as an ensemble of params.yaml does.
+    NAME is an experiment measured by `dvc repro`; NAME@WHERE is the same in a snapshot of
+    docs/results, at a git revision or in a DVC experiment: localizer@kaggle, mobilenet_6@HEAD,
+    scratch_1@two-epochs. NAME+NAME are two that answer as one, as an ensemble does.
     """
     # Takes two seconds, which --help need not wait for.
     from facemask.evaluation import significance
 
-    first, second = (_read(experiment, metrics) for experiment in (a, b))
+    first, second = _read(a), _read(b)
     table = _table(significance.compare(first, second))
     # Names are printed as they are, even with brackets.
     console = Console(markup=False, highlight=False)
@@ -90,23 +80,26 @@ def pool(
             help="An experiment, a localizer or an ensemble; NAME+NAME are two as an ensemble.",
         ),
     ],
-    folders: Annotated[
-        list[Path],
+    folds: Annotated[
+        list[str],
         typer.Argument(
-            metavar="FOLDER...", help="Metrics of each fold, as metrics/kaggle_grouped_0"
+            metavar="WHERE...",
+            help="Where each fold was measured: a snapshot of docs/results, a git revision or a "
+            "DVC experiment.",
         ),
     ],
     to: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A JSON file to write them to as well.")
     ] = None,
 ) -> None:
-    """Pool the folds of the grouped protocol: figures over all photographs, each tested once.
+    """Pool the folds of a grouped split: figures over all photographs, each tested once.
 
     Prints them with their 95 % intervals, and those of each fold.
     """
     from facemask.evaluation import significance
 
-    tables = [_read(name, folder) for folder in folders]
+    members = name.split("+")
+    tables = [_read("+".join(f"{member}@{fold}" for member in members)) for fold in folds]
     figures, together = significance.pooled(tables), pd.concat(tables)
     if to:
         # An accuracy never stands without it.
@@ -125,40 +118,48 @@ def pool(
     console.print(f"{name}, {len(tables)} folds\n", table, _majority(together), sep="\n")
 
 
-def _default_metrics() -> Path:
-    if not PARAMS.is_file():
-        raise InputError(f"no {PARAMS} here: go to the repository's root, or give --metrics FOLDER")
-    params = config.read(PARAMS)
-    return Path("metrics", params.dataset + params.split.suffix)
+@app.command()
+def snapshot(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the new folder.")],
+) -> None:
+    """Keep the run in the workspace as docs/results/NAME, to be committed.
+
+    Its report with pictures, the metrics and predictions of every experiment, its parameters, its
+    lock files, and the commit it was made at.
+    """
+    from facemask.reporting import snapshot as snapshots
+
+    folder = snapshots.take(Path(), RESULTS / name)
+    typer.echo(f"{folder}: {sum(path.is_file() for path in folder.rglob('*'))} files")
 
 
-def _read(experiment: str, metrics: Path | None) -> pd.DataFrame:
+def _read(experiment: str) -> pd.DataFrame:
     """The test samples of an experiment, or of several that answer as one."""
     from facemask.evaluation import significance
 
     members = [experiment] if experiment.endswith(".csv") else experiment.split("+")
     if len(members) == 1:
-        return _predictions(experiment, metrics, significance.COLUMNS)
+        return _predictions(experiment, significance.COLUMNS)
     # Takes four seconds more, for Keras; TensorFlow's notes on the CPU are not the user's concern.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from facemask.inference.ensemble import fuse
 
     columns = ["sample", *significance.COLUMNS, *PREDICTED]
-    tables = [_predictions(member, metrics, columns, ["agreement"]) for member in members]
-    divisors = [_temperature(member, metrics) for member in members]
+    tables = [_predictions(member, columns, ["agreement"]) for member in members]
+    divisors = [_temperature(member) for member in members]
     return fuse([table.assign(split="test") for table in tables], divisors)
 
 
-def _predictions(
-    experiment: str, metrics: Path | None, columns: list[str], more: Collection[str] = ()
-) -> pd.DataFrame:
+def _predictions(experiment: str, columns: list[str], more: Collection[str] = ()) -> pd.DataFrame:
     """A table of predictions: columns it must have, and more of those it may have."""
     if experiment.endswith(".csv"):
-        path, revision = Path(experiment), ""
+        files, path = fsspec.filesystem("file"), experiment
+        if not files.isfile(path):
+            raise InputError(f"there is no {path}; give an experiment, NAME@WHERE or a CSV file")
     else:
-        path, revision = _place(experiment, metrics, "predictions/{}.csv")
+        files, path = _find(experiment, "predictions", ".csv")
     try:
-        with _open(path, revision) as file:
+        with files.open(path) as file:
             table = pd.read_csv(file, usecols=lambda name: name in columns or name in more)
     except ValueError as error:
         raise InputError(f"{path} is not a table of predictions: {error}") from None
@@ -167,61 +168,58 @@ def _predictions(
     return table
 
 
-def _temperature(experiment: str, metrics: Path | None) -> float:
+def _temperature(experiment: str) -> float:
     """The temperature that an experiment's validation samples asked for."""
-    path, revision = _place(experiment, metrics, "statistics/{}.json")
+    files, path = _find(experiment, "statistics", ".json")
     try:
-        with _open(path, revision) as file:
+        with files.open(path) as file:
             return float(json.load(file)["calibration"]["temperature"])
     except (ValueError, KeyError) as error:
         raise InputError(f"{path} tells no temperature: {error}; dvc repro makes it") from None
 
 
-def _place(experiment: str, metrics: Path | None, file: str) -> tuple[Path, str]:
-    """Where a file of NAME or NAME@REVISION lies, and at which revision."""
-    name, _, revision = experiment.partition("@")
-    return (metrics or _default_metrics()) / file.format(name), revision
+def _find(experiment: str, kind: str, suffix: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Where a record of NAME or NAME@WHERE lies: in which files, and its path in them."""
+    name, _, where = experiment.partition("@")
+    files, folder = _files(where)
+    # Records of a pipeline lie in a folder of its name; in older snapshots they do not.
+    records = files.glob(f"{folder}/**/{kind}/*{suffix}")
+    # A dot: not written whole.
+    known = {Path(each).stem: each for each in records if not Path(each).name.startswith(".")}
+    if name not in known:
+        raise InputError(_missing(name, where, known))
+    return files, known[name]
 
 
-def _open(path: Path, revision: str) -> AbstractContextManager[IO[Any]]:
-    files = _files(revision)
-    # DVC knows no absolute paths.
-    place = os.path.relpath(path)
-    if not files.isfile(place):
-        raise InputError(_missing(path, revision, files))
-    return files.open(place)
-
-
-def _files(revision: str) -> fsspec.AbstractFileSystem:
-    """The files of the workspace, or of a git revision or DVC experiment."""
-    if not revision:
-        return fsspec.filesystem("file")
+def _files(where: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The files and folder of records: of the workspace, a snapshot, or a revision."""
+    if not where:
+        return fsspec.filesystem("file"), RECORDS
+    if (RESULTS / where).is_dir():
+        return fsspec.filesystem("file"), str(RESULTS / where)
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
 
-    files = DVCFileSystem(rev=revision)
+    files = DVCFileSystem(rev=where)
     try:
         files.ls("")  # opens the repository
     except DvcException as error:
+        snapshots = sorted(path.name for path in RESULTS.iterdir()) if RESULTS.is_dir() else []
         raise InputError(
-            f"{error}; git log says which revisions there are, dvc exp list which experiments"
+            f"{error}; git log says which revisions there are, dvc exp list which experiments, "
+            f"and snapshots are {', '.join(snapshots) or 'none'}"
         ) from None
-    return files
+    return files, RECORDS
 
 
-def _missing(path: Path, revision: str, files: fsspec.AbstractFileSystem) -> str:
-    """What to say of a file that is not there: which are, and which of them was meant."""
-    others = f"[!.]*{path.suffix}"  # a dot: not written whole
-    known = sorted(Path(file).stem for file in files.glob(os.path.relpath(path.parent / others)))
-    place = f"{path.parent} at {revision}" if revision else path.parent
+def _missing(name: str, where: str, known: Collection[str]) -> str:
+    """What to say of an experiment that is not there: which are, and which of them was meant."""
+    place = f"in {where}" if where else "in the workspace"
     if not known:
-        return (
-            f"there is no {path.name} in {place}, nor any other {path.suffix[1:].upper()} file: "
-            "dvc repro makes them, --metrics FOLDER says where they lie"
-        )
-    near = difflib.get_close_matches(path.stem, known, n=1)
+        return f"no experiment was measured {place}: dvc repro in the repository's root does it"
+    near = difflib.get_close_matches(name, known, n=1)
     meant = f" (did you mean {near[0]}?)" if near else ""
-    return f"there is no {path.name} in {place}{meant}; there are: {', '.join(known)}"
+    return f"there is no {name} {place}{meant}; there are: {', '.join(sorted(known))}"
 
 
 def _table(comparison: pd.DataFrame) -> Table:

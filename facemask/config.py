@@ -1,12 +1,8 @@
-"""What params.yaml may say: every key, its type and its range, checked before any work starts."""
+"""What the parameter files may say: every key, its type and its range (read by `params`)."""
 
-import copy
-import difflib
-from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -15,23 +11,6 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
-
-from facemask.errors import InputError
-
-# Names in metrics/<dataset> that are not experiments.
-RESERVED = {
-    "ablation", "backbones", "data", "folds", "predictions", "searches", "statistics", "validation",
-}  # fmt: skip
-# What an experiment on a search's findings says where the value is the search's, and a valid value
-# to stand there until `choose` puts in what was found.
-SEARCHED = "searched"
-STAND_INS = {
-    ("network", "dense"): [1],
-    ("dropout", "shared"): 0.0,
-    ("dropout", "label"): 0.0,
-    ("dropout", "box"): 0.0,
-    ("optimizer", "learning_rate"): 1.0,
-}
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -45,11 +24,15 @@ class Section(BaseModel):
 
 
 class Dataset(Section):
-    """Where photographs come from, what their classes mean, and whose weights backbones carry."""
+    """Where photographs come from, what their classes mean, and whose weights backbones carry.
+
+    max_epochs caps every training and search on it; None: as each experiment says.
+    """
 
     source: str = Field(min_length=1)
     classes: dict[str, ClassName | None] = Field(min_length=1)
     weights: str = Field(min_length=1)
+    max_epochs: Annotated[int, Field(ge=1)] | None
     study: bool
     remarks: dict[str, str]
 
@@ -79,31 +62,24 @@ class Balance(Section):
 
 
 class Split(Section):
-    """Which samples train, choose the best epoch, and test."""
+    """Which samples train, choose the best epoch, and test.
 
-    protocol: Literal["report", "grouped"]
-    suffix: str = Field(pattern=r"^[A-Za-z0-9_-]*$")
+    Shares of all samples (test) and of the rest (val); a grouped split takes one of round(1 / test)
+    folds, `fold` says which.
+    """
+
+    kind: Literal["random", "grouped"]
     test: float = Field(gt=0, lt=1)
     val: float = Field(gt=0, lt=1)
     seed: int = Field(ge=0)
-    fold: int = Field(ge=0)
+    fold: int = Field(0, ge=0)
 
     @model_validator(mode="after")
-    def _a_fold_is_of_the_grouped_protocol(self) -> "Split":
-        if self.fold and self.protocol != "grouped":
-            raise ValueError(f"fold is {self.fold}, but protocol {self.protocol} has none: give 0")
-        return self
-
-    @model_validator(mode="after")
-    def _results_of_protocols_stay_apart(self) -> "Split":
-        if (self.protocol == "grouped") != self.suffix.startswith("_grouped"):
-            raise ValueError(
-                f"protocol is {self.protocol} and suffix {self.suffix!r}: a grouped run "
-                "keeps its results apart, so set both, split.protocol=grouped and "
-                "split.suffix=_grouped, or neither"
-            )
-        if self.protocol == "grouped" and max(self.test, self.val) > 0.5:
-            raise ValueError("the grouped protocol takes one fold: give test and val up to 0.5")
+    def _folds_are_of_grouped_splits(self) -> "Split":
+        if self.kind == "random" and self.fold:
+            raise ValueError(f"fold is {self.fold}, but a random split has none: give 0")
+        if self.kind == "grouped" and max(self.test, self.val) > 0.5:
+            raise ValueError("a grouped split takes one fold: give test and val up to 0.5")
         return self
 
 
@@ -252,7 +228,7 @@ class Training(Section):
     batch_size: int = Field(ge=1)
     epochs: int = Field(ge=1)
     precision: Literal["float32", "bfloat16"]
-    seeds: int = Field(ge=1)
+    repeats: int = Field(ge=1)
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> Self:
@@ -267,7 +243,7 @@ class Training(Section):
 class Experiment(Training):
     """One network and how it is trained."""
 
-    inputs: str = Field(pattern=r"^(crops/\d+|features/\w+|searches/\w+)$")
+    inputs: str = Field(pattern=r"^(crops/\d+|features/\w+)$")
     network: Network
     dropout: Dropout
     box_format: Literal["rel_center_xywh", "center_xywh", "rel_xyxy", "xyxy"]
@@ -353,7 +329,7 @@ class Localizer(Training):
 
 
 class Ensemble(Section):
-    """Two localizers, each with all its seeds, that answer as one."""
+    """Two localizers, each with all its repeats, that answer as one."""
 
     members: tuple[str, str]
 
@@ -406,217 +382,61 @@ class Search(Section):
     patience: int = Field(ge=1)
 
 
-def choose(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
-    """Return an experiment with the values a search has chosen, one for each key of `Space`."""
+class ResolvedExperiment(Experiment):
+    """An experiment with all that its training needs beside arrays: what a run was made with."""
+
+    seed: int
+    input_size: int
+
+
+def tuned(experiment: ResolvedExperiment, best: Mapping[str, Any]) -> ResolvedExperiment:
+    """Return an experiment with the values a search has found best, one for each key of `Space`."""
     found = {
-        "network": {"dense": (values["units"],) * values["layers"]},
-        "dropout": {head: values[f"{head}_dropout"] for head in ("shared", "label", "box")},
-        "optimizer": {"learning_rate": values["learning_rate"]},
+        "network": {"dense": (best["units"],) * best["layers"]},
+        "dropout": {head: best[f"{head}_dropout"] for head in ("shared", "label", "box")},
+        "optimizer": {"learning_rate": best["learning_rate"]},
     }
     entry = experiment.model_dump()
-    for section, chosen in found.items():
-        entry[section] |= chosen
-    return Experiment.model_validate(entry)
+    for section, values in found.items():
+        entry[section] |= values
+    return ResolvedExperiment.model_validate(entry)
+
+
+class ResolvedSearch(Search):
+    """A search with the experiment it starts from."""
+
+    experiment: ResolvedExperiment
+
+
+class ResolvedLocalizer(Localizer):
+    """A localizer with all that its training needs beside arrays."""
+
+    seed: int
+    application: str
+    weights: str
+
+
+Name = Annotated[str, Field(pattern=r"^\w+$")]
 
 
 class Config(Section):
-    """The whole of params.yaml."""
+    """All parameters: those of the study, of params.yaml, and of the pipelines beyond it."""
 
     dataset: str
+    split: str
     strict: bool
     seed: int = Field(ge=0)
     workers: Annotated[int, Field(ge=1)] | None
     crop: Crop
     balance: Balance
-    split: Split
+    splits: dict[Name, Split] = Field(min_length=1)
     pack: Pack
     datasets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Dataset]
-    backbones: dict[Annotated[str, Field(pattern=r"^\w+$")], Backbone]
-    searches: dict[Annotated[str, Field(pattern=r"^\w+$")], Search]
-    experiments: dict[Annotated[str, Field(pattern=r"^\w+$")], Experiment] = Field(min_length=1)
-    localizers: dict[Annotated[str, Field(pattern=r"^\w+$")], Localizer]
-    ensembles: dict[Annotated[str, Field(pattern=r"^\w+$")], Ensemble]
-    ablation: Ablation
-
-    def ablated(self, row: str) -> Localizer:
-        """Return the localizer of a row of the ablation."""
-        return self._changed(("common",), ("rows", row))
-
-    def _changed(self, *places: tuple[str, ...]) -> Localizer:
-        """Change the ablation's localizer as some of its sections say."""
-        entry = self.localizers[self.ablation.localizer].model_dump()
-        for place in places:
-            changes: Any = self.ablation.model_dump()
-            for key in place:
-                changes = changes[key]
-            entry = _merged(entry, changes)
-        try:
-            return Localizer.model_validate(entry)
-        except ValidationError as error:
-            problems = error.errors()
-        where = ("ablation", *places[-1])
-        told = [_explain({**each, "loc": (*where, *each["loc"])}) for each in problems]
-        raise ValueError("\n".join(told).strip())
-
-    def made_from(self, inputs: str) -> str:
-        """Return the crops/SIZE or features/BACKBONE that inputs are, of a search those it saw."""
-        kind, _, name = inputs.partition("/")
-        return self.searches[name].inputs if kind == "searches" else inputs
-
-    def backbone(self, experiment: str) -> str | None:
-        """Return the backbone an experiment or a localizer is built on; None if on pixels."""
-        if experiment in self.localizers:
-            return self.localizers[experiment].backbone
-        kind, _, name = self.made_from(self.experiments[experiment].inputs).partition("/")
-        return name if kind == "features" else None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _searched_values_are_left_to_the_search(cls, raw: Any) -> Any:  # noqa: ANN401
-        """Put a stand-in wherever an experiment on a search's findings says `searched`."""
-        if not isinstance(raw, dict) or not isinstance(raw.get("experiments"), dict):
-            return raw  # told with all other keys
-        entries = {name: _stand_in(name, entry) for name, entry in raw["experiments"].items()}
-        return {**raw, "experiments": entries}
-
-    @model_validator(mode="after")
-    def _names_are_known(self) -> "Config":
-        _known(self.dataset, self.datasets, "dataset", "datasets")
-        for name, backbone in self.backbones.items():
-            if backbone.input_size not in self.pack.sizes:
-                raise ValueError(
-                    f"backbones.{name}.input_size is {backbone.input_size}, which pack.sizes "
-                    f"{list(self.pack.sizes)} does not hold: add it there"
-                )
-        inputs = [f"crops/{size}" for size in self.pack.sizes]
-        inputs += [f"features/{name}" for name in self.backbones]
-        for name, search in self.searches.items():
-            _known(search.inputs, inputs, f"searches.{name}.inputs", "backbones")
-            _known(search.base, self.experiments, f"searches.{name}.base", "experiments")
-            base = self.experiments[search.base].inputs
-            if base != search.inputs:
-                raise ValueError(
-                    f"searches.{name} reads {search.inputs}, but its base {search.base} {base}: "
-                    "give both the same"
-                )
-        inputs += [f"searches/{name}" for name in self.searches]
-        for name, experiment in self.experiments.items():
-            _known(
-                experiment.inputs,
-                inputs,
-                f"experiments.{name}.inputs",
-                "pack, backbones or searches",
-            )
-        for name, localizer in self.localizers.items():
-            _known(localizer.backbone, self.backbones, f"localizers.{name}.backbone", "backbones")
-        taken = set(RESERVED)
-        for kind in ("experiments", "localizers", "ensembles"):
-            for name in getattr(self, kind):
-                if name in taken:
-                    raise ValueError(f"{kind}.{name}: the name is taken; choose another")
-            taken |= set(getattr(self, kind))
-        for name, ensemble in self.ensembles.items():
-            for member in ensemble.members:
-                _known(member, self.localizers, f"ensembles.{name}.members", "localizers")
-        if self.ensembles and not self.ablation.rows:
-            raise ValueError("ablation.rows is {}, and the page of ensembles shows them: give one")
-        if self.ablation.rows:
-            _known(self.ablation.localizer, self.localizers, "ablation.localizer", "localizers")
-            self._changed(("common",))
-        for row in self.ablation.rows:
-            known = self.ablated(row).backbone
-            _known(known, self.backbones, f"ablation.rows.{row}.backbone", "backbones")
-        for name, dataset in self.datasets.items():
-            for subject in dataset.remarks:
-                _known(
-                    subject,
-                    {*self.backbones, *self.experiments, *self.localizers},
-                    f"a key of datasets.{name}.remarks",
-                    "backbones, experiments or localizers",
-                )
-        return self
-
-
-def read(path: Path) -> Config:
-    """Read a parameter file.
-
-    Raises:
-        InputError: it is no YAML, or what `parse` finds wrong.
-    """
-    with path.open(encoding="utf-8") as file:
-        try:
-            return parse(yaml.safe_load(file))
-        except yaml.YAMLError as error:
-            raise InputError(f"{path} is not YAML: {error}") from None
-
-
-def parse(raw: Any) -> Config:  # noqa: ANN401 - whatever a YAML file may hold
-    """Check the contents of a parameter file and return them as frozen models.
-
-    Raises:
-        InputError: names every wrong key with its value, and what is allowed there.
-    """
-    try:
-        return Config.model_validate(raw)
-    except ValidationError as error:
-        problems = [_explain(problem) for problem in error.errors()]
-        raise InputError("params.yaml is not valid:\n" + "\n".join(problems)) from None
-
-
-def _stand_in(name: str, entry: Any) -> Any:  # noqa: ANN401
-    if not isinstance(entry, dict) or not str(entry.get("inputs")).startswith("searches/"):
-        return entry
-    entry = copy.deepcopy(entry)
-    for (section, key), value in STAND_INS.items():
-        if not isinstance(entry.get(section), dict) or key not in entry[section]:
-            continue
-        if entry[section][key] != SEARCHED:
-            raise ValueError(
-                f"experiments.{name}.{section}.{key} is {entry[section][key]!r}, but "
-                f"{entry['inputs']} finds it: leave it {SEARCHED}, or narrow that search's space"
-            )
-        entry[section][key] = value
-    return entry
-
-
-def _merged(entry: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Put values in the place of others, in sections within sections as well."""
-    changed = {
-        key: _merged(entry[key], value)
-        if isinstance(value, dict) and isinstance(entry.get(key), dict)
-        else value
-        for key, value in changes.items()
-    }
-    return entry | changed
-
-
-def _known(value: str, allowed: Collection[str], key: str, where: str) -> None:
-    if value not in allowed:
-        raise ValueError(
-            f"{key} is {value!r}, which is not in {where}; allowed: {', '.join(sorted(allowed))}"
-            + _nearest(value, allowed)
-        )
-
-
-def _nearest(word: str, words: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, set(words) - {word}, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
-
-
-def _sections(kind: type[Section]) -> list[type[Section]]:
-    return [kind, *(each for below in kind.__subclasses__() for each in _sections(below))]
-
-
-def _explain(problem: Any) -> str:  # noqa: ANN401
-    """One line for one pydantic error: the key as -S would write it, the value, the remedy."""
-    path = [part for part in problem["loc"] if part != "[key]"]
-    key = ".".join(map(str, path))
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        known = {name for section in _sections(Section) for name in section.model_fields}
-        return f"  {key}: unknown key; remove it{_nearest(str(path[-1]), known)}"
-    if problem["type"] == "missing":
-        return f"  {key}: missing; add it"
-    if not key or problem["type"] == "value_error":
-        return f"  {key}: {message}" if key else f"  {message}"
-    return f"  {key}: {message}, but it is {problem['input']!r}"
+    backbones: dict[Name, Backbone]
+    defaults: dict[str, Any]
+    searches: dict[Name, Search]
+    experiments: dict[Name, Experiment] = Field(min_length=1)
+    losses: dict[Name, Experiment] = {}
+    localizers: dict[Name, Localizer] = {}
+    ensembles: dict[Name, Ensemble] = {}
+    ablation: Ablation | None = None

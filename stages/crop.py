@@ -2,17 +2,18 @@
 
 import pandas as pd
 
+from facemask import params
 from facemask.data.crops import crop_table
 from facemask.io import write_csv
-from stages.common import Run, run_stage
+from stages.common import DATA, run_stage
 
 
-def crop(run: Run) -> None:
+def crop() -> None:
     """Write crops.csv and small_crops.csv."""
-    faces = pd.read_csv(run.data / "annotations.csv")
-    crops, small = crop_table(faces, **run.params.crop.model_dump())
-    write_csv(crops, run.data / "crops.csv")
-    write_csv(small, run.data / "small_crops.csv")
+    faces = pd.read_csv(DATA / "annotations.csv")
+    crops, small = crop_table(faces, **params.read().crop.model_dump())
+    write_csv(crops, DATA / "crops.csv")
+    write_csv(small, DATA / "small_crops.csv")
 
 
 if __name__ == "__main__":

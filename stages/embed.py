@@ -1,21 +1,26 @@
 """Run a frozen backbone once over all samples."""
 
+import stages.quick_keras  # noqa: F401
+
+# isort: split
 from pathlib import Path
 
 import numpy as np
 
+from facemask import params
 from facemask.data.arrays import in_batches
 from facemask.io import new_array, whole, write_json
-from facemask.models import backbones
-from stages.common import Run, run_stage
+from facemask.models.backbones import build_backbone, weights_digest
+from stages.common import DATA, RECORDS, run_stage
 
 
-def embed(run: Run, name: str) -> None:
+def embed(name: str) -> None:
     """Write features/<backbone>/inputs.npy and what the backbone's weights are."""
-    backbone = run.params.backbones[name]
-    model, loaded = backbones.build_backbone(backbone, run.dataset.weights)
-    crops = np.load(run.data / f"crops/{backbone.input_size}/inputs.npy", mmap_mode="r")
-    folder = run.data / "features" / name
+    config = params.read()
+    backbone = config.backbones[name]
+    model, loaded = build_backbone(backbone, config.datasets[config.dataset].weights)
+    crops = np.load(DATA / f"crops/{backbone.input_size}/inputs.npy", mmap_mode="r")
+    folder = DATA / "features" / name
     shape = (len(crops), model.output_shape[1])
     with whole(folder / "inputs.npy") as file:
         features = new_array(file, np.float32, shape)
@@ -26,12 +31,12 @@ def embed(run: Run, name: str) -> None:
         features.flush()
     about = {
         "weights": Path(loaded).name,
-        "sha256": backbones.weights_digest(model, loaded),
+        "sha256": weights_digest(model, loaded),
         "params": model.count_params(),
         "input_size": backbone.input_size,
     }
     write_json(about, folder / "backbone.json")
-    write_json(about, run.backbones / f"{name}.json")
+    write_json(about, RECORDS / f"study/backbones/{name}.json")
 
 
 if __name__ == "__main__":

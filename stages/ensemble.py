@@ -1,33 +1,33 @@
-"""Let several trained networks answer as one, and make its figures."""
+"""Let several trained networks answer as one, and measure it."""
 
 import pandas as pd
 
-from facemask.evaluation import calibration
-from facemask.evaluation.metrics import measure
+from facemask import params
+from facemask.evaluation import calibration, metrics
 from facemask.inference.ensemble import fuse
 from facemask.io import read_json, write_csv
-from stages.common import Run, run_stage, trained_folders
-from stages.evaluate import write_figures
+from stages.common import MODELS, run_stage, trained_folders
+from stages.records import write_evaluation
 
 
-def ensemble(run: Run, name: str) -> None:
-    """Write the metrics of an ensemble: its members are the networks of all their seeds."""
-    members = run.params.ensembles[name].members
-    folders = [folder for member in members for folder in trained_folders(run.models / member)]
-    told = [pd.read_csv(folder / "predictions.csv") for folder in folders]
-    divisors = [calibration.temperature(table[table["split"] == "val"]) for table in told]
-    answers = fuse(told, divisors)
+def ensemble(name: str) -> None:
+    """Write the metrics of an ensemble: its members are the networks of all their repeats."""
+    members = params.read().ensembles[name].members
+    folders = [folder for member in members for folder in trained_folders(MODELS / member)]
+    predictions = [pd.read_csv(folder / "predictions.csv") for folder in folders]
+    divisors = [calibration.temperature(table[table["split"] == "val"]) for table in predictions]
+    fused = fuse(predictions, divisors)
     parameters = [read_json(folder / "parameters.json") for folder in folders]
     histories = [pd.read_csv(folder / "history.csv") for folder in folders]
-    metrics = {
-        **measure(answers),
+    measured = {
+        **metrics.measure(fused),
         "params": {key: sum(each[key] for each in parameters) for key in parameters[0]},
         "networks": len(folders),
         "train_seconds": round(float(pd.concat(histories)["seconds"].sum()), 1),
-        "protocol": run.params.split.protocol,
+        **metrics.confidence([fused]),
     }
-    write_csv(answers, run.models / name / "predictions.csv")
-    write_figures(run, name, metrics, [answers])
+    write_csv(fused, MODELS / name / "predictions.csv")
+    write_evaluation("localizer", name, measured, fused)
 
 
 if __name__ == "__main__":

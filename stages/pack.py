@@ -2,17 +2,25 @@
 
 import pandas as pd
 
+from facemask import params
 from facemask.data import arrays
-from stages.common import Run, run_stage
+from stages.common import DATA, RAW, run_stage, workers
 
 
-def pack(run: Run) -> None:
+def pack() -> None:
     """Write crops/<size>/inputs.npy and crops/own."""
-    folder, sizes = run.data / "crops", run.params.pack.sizes
-    outputs = {size: folder / str(size) / "inputs.npy" for size in sizes}
-    samples, small = (pd.read_csv(run.data / f"{name}samples.csv") for name in ("", "small_"))
-    limit = run.params.pack.limit
-    arrays.pack(samples, small, run.raw / "images", outputs, folder / "own", limit, run.workers)
+    config = params.read()
+    outputs = {size: DATA / f"crops/{size}/inputs.npy" for size in config.pack.sizes}
+    samples, small = (pd.read_csv(DATA / f"{name}samples.csv") for name in ("", "small_"))
+    arrays.pack(
+        samples,
+        small,
+        RAW / "images",
+        outputs,
+        DATA / "crops/own",
+        config.pack.limit,
+        workers(config.workers),
+    )
 
 
 if __name__ == "__main__":

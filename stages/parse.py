@@ -2,27 +2,29 @@
 
 import pandas as pd
 
-from facemask.data import annotations, issues
-from facemask.data.issues import Defect
+from facemask import params
+from facemask.data import annotations
+from facemask.data.issues import Defect, stop_at_errors
 from facemask.io import read_json, write_csv, write_json, write_text
-from facemask.reporting.validation import page as validation_page
-from stages.common import Run, run_stage
+from facemask.reporting import validation
+from stages.common import DATA, RAW, REPORT, run_stage
 
 
-def parse(run: Run) -> None:
+def parse() -> None:
     """Write annotations.csv, and first all defects of the dataset, as a table and as a page."""
-    faces, validation = annotations.parse(
-        sorted((run.raw / "annotations").iterdir()),
-        pd.read_csv(run.data / "photographs.csv"),
-        run.dataset.classes,
-        [Defect(**row) for row in read_json(run.data / "defects.json")["defects"]],
+    config = params.read()
+    faces, found = annotations.parse(
+        sorted((RAW / "annotations").iterdir()),
+        pd.read_csv(DATA / "photographs.csv"),
+        config.datasets[config.dataset].classes,
+        [Defect(**row) for row in read_json(DATA / "defects.json")["defects"]],
     )
-    page = run.validation.with_suffix(".md")
-    write_json(validation, run.validation)
-    write_text(validation_page(run.params.dataset, validation), page)
-    if run.params.strict:
-        issues.stop_at_errors([Defect(**row) for row in validation["defects"]], page)
-    write_csv(faces, run.data / "annotations.csv")
+    page = REPORT / "validation.md"
+    write_json(found, page.with_suffix(".json"))
+    write_text(validation.page(config.dataset, found), page)
+    if config.strict:
+        stop_at_errors([Defect(**row) for row in found["defects"]], page)
+    write_csv(faces, DATA / "annotations.csv")
 
 
 if __name__ == "__main__":

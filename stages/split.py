@@ -1,30 +1,32 @@
-"""Say which samples train, validate and test."""
+"""Add flipped copies of the minority class, and say which samples train, validate and test."""
 
 import pandas as pd
 
-from facemask.data.splits import grouped_protocol, only_training, report_protocol, summary
+from facemask import params
+from facemask.data import splits
 from facemask.io import read_json, write_csv, write_json
-from stages.common import Run, run_stage
+from stages.common import DATA, METRICS, REPORT, run_stage
 
 
-def split(run: Run) -> None:
-    """Write the splits table, the small crops that may train as well, and data.json."""
-    samples = pd.read_csv(run.data / "samples.csv")
-    photographs = pd.read_csv(run.data / "photographs.csv")
+def split() -> None:
+    """Write samples and splits, the small crops beside them, and the counts of all of it."""
+    config = params.read()
+    crops, small = (pd.read_csv(DATA / name) for name in ("crops.csv", "small_crops.csv"))
+    samples = splits.add_flips(crops, config.balance.enabled)
+    small = splits.number_on(small, len(samples))
+    write_csv(samples, DATA / "samples.csv")
+    write_csv(small, DATA / "small_samples.csv")
+
+    photographs = pd.read_csv(DATA / "photographs.csv")
     groups = photographs.set_index("image")["group"]
-    params = run.params.split
-    if params.protocol == "report":
-        splits = report_protocol(samples, params.test, params.val, params.seed)
-    else:
-        splits = grouped_protocol(
-            samples, groups, params.test, params.val, params.seed, params.fold
-        )
-    write_csv(splits, run.splits)
-    small = pd.read_csv(run.data / "small_samples.csv")
-    small = only_training(small, splits, groups)
-    write_csv(small, run.small_splits)
-    counts = summary(splits, small, photographs, read_json(run.validation))
-    write_json(counts, run.metrics / "data.json")
+    chosen = splits.split(samples, groups, config.splits[config.split])
+    write_csv(chosen, DATA / "splits.csv")
+    small = splits.only_training(small, chosen, groups)
+    write_csv(small, DATA / "small_splits.csv")
+
+    counts = splits.summary(chosen, small, photographs, read_json(REPORT / "validation.json"))
+    write_json(counts, DATA / "counts.json")
+    write_json(splits.headline(counts), METRICS / "data.json")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from facemask.schema import true_boxes
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -159,7 +160,7 @@ def test_convert_follows_the_definitions_and_back(source: str, target: str) -> N
 def test_true_boxes_divide_x_by_width_and_y_by_height() -> None:
     names = ["x0", "y0", "x1", "y1", "box_x0", "box_y0", "box_x1", "box_y1"]
     rows = [(50, 7, 150, 207, 10, 20, 60, 80), (0, 0, 30, 50, 0, 0, 30, 50)]
-    found = boxes.true_boxes(pd.DataFrame(rows, columns=names))
+    found = true_boxes(pd.DataFrame(rows, columns=names))
     np.testing.assert_allclose(found, [[0.1, 0.1, 0.6, 0.4], [0, 0, 1, 1]], rtol=1e-6)
     assert found.dtype == np.float32
 

@@ -2,13 +2,13 @@
 
 import cv2
 import numpy as np
+from facemask.schema import true_boxes
 import pandas as pd
 import pytest
 from test_localizing import settings, toys
 
 from facemask.evaluation import error_analysis
 from facemask.inference.predict import table_of
-from facemask.models.boxes import true_boxes
 from facemask.reporting import localizer_plots, plots
 
 __all__ = ["toys"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from facemask.schema import true_boxes
 import pandas as pd
 import pytest
 import yaml
@@ -69,7 +70,7 @@ STILL = {
 def test_the_box_of_a_view_is_where_the_face_is_seen(toys, fit, close, seed):
     crops, splits = toys
     chosen = settings(canvas={"size": SIZE, "fit": fit, "closer": 0.4, "looks": 2}, augment=STILL)
-    for number, true in enumerate(boxes.true_boxes(splits)):
+    for number, true in enumerate(true_boxes(splits)):
         rng = None if seed is None else np.random.default_rng([seed, number])
         image, box = localizer.view(chosen, crops[number], true, close, rng)
         corners, blue = colours(image)
@@ -157,7 +158,7 @@ def test_answers_are_boxes_of_the_crop_from_the_closer_look(toys, fit):
     seer = Seer(blur=np.array([-0.03, 0.02, 0.02, 0.03]))
     found = answer(seer, [crops[n] for n in range(len(splits))], chosen)
     label, box, agreement = found
-    true = boxes.true_boxes(splits)
+    true = true_boxes(splits)
     np.testing.assert_array_equal(label[:, 0], splits["label"])
     np.testing.assert_allclose(box, true, atol=0.02)
     assert (agreement > 0.8).all()

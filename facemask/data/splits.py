@@ -5,12 +5,31 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
+from facemask.config import Split
 from facemask.errors import InputError
 
 
-def report_protocol(samples: pd.DataFrame, test: float, val: float, seed: int) -> pd.DataFrame:
+def split(samples: pd.DataFrame, groups: pd.Series, how: Split) -> pd.DataFrame:
+    """Split samples as an entry of `splits` says.
+
+    Args:
+        samples: the table of `add_flips`.
+        groups: the group of each photograph, indexed by image name.
+        how: kind, shares, seed and fold.
+
+    Returns:
+        `samples` with a column split: train, val, test, or unused for flips outside training.
+
+    Raises:
+        InputError: as `random_split` and `grouped_split`.
+    """
+    if how.kind == "random":
+        return random_split(samples, how.test, how.val, how.seed)
+    return grouped_split(samples, groups, how.test, how.val, how.seed, how.fold)
+
+
+def random_split(samples: pd.DataFrame, test: float, val: float, seed: int) -> pd.DataFrame:
     """Split as the study does: shuffle all samples, flipped ones too, and cut.
 
     Flips and other faces of one photograph fall on different sides: its figures flatter.
@@ -35,7 +54,7 @@ def report_protocol(samples: pd.DataFrame, test: float, val: float, seed: int) -
     return _checked(samples.assign(split=split))
 
 
-def grouped_protocol(
+def grouped_split(
     samples: pd.DataFrame, groups: pd.Series, test: float, val: float, seed: int, fold: int = 0
 ) -> pd.DataFrame:
     """Split so that no photograph, near-duplicate or flipped copy is on two sides.
@@ -67,20 +86,20 @@ def grouped_protocol(
     splits = _checked(samples.assign(split=split))
     leaks = leaking(splits, groups)
     if leaks:  # what this protocol is for
-        raise AssertionError(f"{leaks} test samples leak under the grouped protocol")
+        raise AssertionError(f"{leaks} test samples leak in the grouped split")
     return splits
 
 
 def only_training(small: pd.DataFrame, splits: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
     """Return the small crops that may train: of photographs that do, and do nothing else.
 
-    Nor may a near-duplicate of such a photograph validate or test, in either protocol. Photographs
+    Nor may a near-duplicate of such a photograph validate or test, in any split. Photographs
     without a sample, crowds whose crops are all small, stay out: validation samples did not tell
     whether they help.
 
     Args:
         small: the table of `splits.number_on`.
-        splits: what one of the protocols returned.
+        splits: what `split` returned.
         groups: the group of each photograph, indexed by image name.
 
     Returns:
@@ -108,7 +127,7 @@ def summary(
     """Return the counts of data.json: photographs, faces, crops by class, samples by split.
 
     Args:
-        splits: what one of the protocols returned.
+        splits: what `split` returned.
         small: what `only_training` returned.
         photographs: the table of `images.survey`.
         validation: what `annotations.parse` says of the dataset.
@@ -130,18 +149,30 @@ def summary(
     }
 
 
+def headline(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts that `dvc metrics` shows; leaks are of test samples."""
+    return {
+        "images": counts["images"],
+        "test": counts["test"],
+        "leaks": counts["leaking_test_samples"],
+    }
+
+
 def _one_fold(
     rows: pd.Index, labels: pd.Series, group: pd.Series, share: float, seed: int, fold: int
 ) -> np.ndarray:
     """Return the positions in `rows` of one stratified fold of about `share` of them."""
     folds = max(2, round(1 / share))
     if fold >= folds:
-        raise InputError(f"split.fold is {fold}, but there are {folds}: give one of 0..{folds - 1}")
+        raise InputError(f"fold is {fold}, but there are {folds}: give one of 0..{folds - 1}")
     if group[rows].nunique() < folds:
         raise InputError(
             f"split: {group[rows].nunique()} groups of photographs do not make {folds} folds; "
-            "raise split.test or split.val, lower crop.min_area, or add photographs"
+            "raise test or val of the split, lower crop.min_area, or add photographs"
         )
+    # Takes a second, which a random split need not wait for.
+    from sklearn.model_selection import StratifiedGroupKFold
+
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     try:
         return list(splitter.split(rows, labels[rows], group[rows]))[fold][1]
@@ -158,15 +189,15 @@ def _checked(splits: pd.DataFrame) -> pd.DataFrame:
     for name in parts:
         if name not in sizes:
             raise InputError(
-                f"split: no sample is left for {name} out of {len(splits)}; change split.test or "
-                "split.val, lower crop.min_area, or add photographs"
+                f"split: no sample is left for {name} out of {len(splits)}; change test or "
+                "val of the split, lower crop.min_area, or add photographs"
             )
     for name in parts:
         if classes[name] < 2:
             raise InputError(
                 f"split: the {sizes[name]} samples of {name} are all of one class; lower "
-                "crop.min_area, add photographs of the other, or change split.test, split.val or "
-                "split.seed"
+                "crop.min_area, add photographs of the other, or change test, val or "
+                "seed of the split"
             )
     return splits
 

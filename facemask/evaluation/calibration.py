@@ -7,8 +7,6 @@ answers stay as they are (Guo et al., On Calibration of Modern Neural Networks, 
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, logit
 
 from facemask.schema import WITH
 
@@ -25,6 +23,9 @@ def temperature(predictions: pd.DataFrame) -> float:
     Args:
         predictions: with actual and probability (of with_mask), samples that no weight has seen.
     """
+    # Takes half a second, which other stages need not wait for.
+    from scipy.optimize import minimize_scalar
+
     logits, right = _logits(predictions["probability"]), predictions["actual"] == WITH
     # Of the class that it is: log(1 + exp(-x)) is the log loss of a logit x.
     signed = np.where(right, logits, -logits)
@@ -38,7 +39,7 @@ def temperature(predictions: pd.DataFrame) -> float:
 
 def scaled(probability: pd.Series, divisor: float) -> pd.Series:
     """Return probabilities whose logits are divided by a temperature."""
-    return pd.Series(expit(_logits(probability) / divisor), index=probability.index)
+    return pd.Series(1 / (1 + np.exp(-_logits(probability) / divisor)), index=probability.index)
 
 
 def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -92,4 +93,5 @@ def summary(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def _logits(probability: pd.Series) -> np.ndarray:
-    return logit(np.clip(probability.to_numpy(float), NEAREST, 1 - NEAREST))
+    clipped = np.clip(probability.to_numpy(float), NEAREST, 1 - NEAREST)
+    return np.log(clipped / (1 - clipped))

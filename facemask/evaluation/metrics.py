@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 
+from facemask.evaluation import calibration, significance
+from facemask.evaluation.significance import figures
 from facemask.schema import WITH, WITHOUT
 
 
@@ -50,18 +51,14 @@ def validated(
 
 
 def summary(
-    predictions: pd.DataFrame,
-    history: pd.DataFrame,
-    parameters: Mapping[str, int],
-    protocol: str,
+    predictions: pd.DataFrame, history: pd.DataFrame, parameters: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Return the metrics file of one experiment.
+    """Return all that one training is measured by.
 
     Args:
         predictions: the table of `predict.predict`.
         history: the table of `classifier.train`.
         parameters: total and trainable.
-        protocol: report or grouped.
     """
     return {
         **measure(predictions),
@@ -69,25 +66,68 @@ def summary(
         "epochs": len(history),
         "best_epoch": int(history.loc[history["val_loss"].idxmin(), "epoch"]),
         "train_seconds": round(float(history["seconds"].sum()), 1),
-        "protocol": protocol,
     }
+
+
+def confidence(predictions: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """Return how sure the test figures are.
+
+    Args:
+        predictions: of each repeat the table of `predict.predict`.
+
+    Returns:
+        count of repeats; intervals and calibration of the first; repeats, if there are several:
+        mean and std of each figure.
+    """
+    first = predictions[0]
+    sure: dict[str, Any] = {
+        "count": len(predictions),
+        "intervals": significance.intervals(first[first["split"] == "test"]),
+        "calibration": calibration.summary(first),
+    }
+    if len(predictions) > 1:
+        sure["repeats"] = significance.spread([measure(each)["test"] for each in predictions])
+    return sure
+
+
+def headline(measured: Mapping[str, Any]) -> dict[str, float]:
+    """Return what `dvc metrics` shows of an experiment: few scalars, so that tables stay narrow.
+
+    Args:
+        measured: what `summary` and `confidence` return.
+
+    Returns:
+        Of the test samples accuracy, majority (the accuracy of always predicting the commonest
+        class), the recall of each class and iou, then val_accuracy and val_iou; of several repeats
+        the first, with mean and std of two figures.
+    """
+    test, val = measured["test"], measured["val"]
+    shown = {
+        "accuracy": test["accuracy"],
+        "majority": test["majority_accuracy"],
+        "recall_with": test["recall_with_mask"],
+        "recall_without": test["recall_without_mask"],
+        "iou": test["mean_iou"],
+        "val_accuracy": val["accuracy"],
+        "val_iou": val["mean_iou"],
+    }
+    if "repeats" in measured:
+        for name, figure in (("accuracy", "accuracy"), ("iou", "mean_iou")):
+            for key in ("mean", "std"):
+                shown[f"{name}_{key}"] = measured["repeats"][figure][key]
+    return shown
 
 
 def _core(part: pd.DataFrame) -> dict[str, float]:
-    return {
-        "accuracy": float(accuracy_score(part["actual"], part["predicted"])),
-        "mean_iou": float(part["iou"].mean()),
-    }
+    every = figures(part)
+    return {name: every[name] for name in ("accuracy", "mean_iou")}
 
 
 def _all(part: pd.DataFrame, majority: str) -> dict[str, float]:
-    actual, predicted = part["actual"], part["predicted"]
-    recalls = recall_score(actual, predicted, labels=[WITHOUT, WITH], average=None, zero_division=0)
+    every = figures(part)
+    names = ("iou_50", "recall_with_mask", "recall_without_mask", "balanced_accuracy")
     return {
         **_core(part),
-        "iou_50": float((part["iou"] >= 0.5).mean()),
-        "recall_with_mask": float(recalls[1]),
-        "recall_without_mask": float(recalls[0]),
-        "balanced_accuracy": float(balanced_accuracy_score(actual, predicted)),
-        "majority_accuracy": float((actual == majority).mean()),
+        **{name: every[name] for name in names},
+        "majority_accuracy": float((part["actual"] == majority).mean()),
     }

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import permutation_test
-from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from facemask.errors import InputError
 from facemask.schema import TRUE, WITH, WITHOUT
@@ -64,6 +62,20 @@ def intervals(
     return table.to_dict("index")
 
 
+def figures(predictions: pd.DataFrame) -> dict[str, float]:
+    """Return every figure of some samples, in [0, 1].
+
+    Args:
+        predictions: rows of the table of `predict.predict`.
+
+    Returns:
+        FIGURES → value. The recall of a class that no sample is of is NaN, and so is
+        balanced_accuracy then.
+    """
+    parts, wholes = _terms(predictions).sum(axis=1)
+    return dict(zip(FIGURES, _figures(parts, wholes).tolist(), strict=True))
+
+
 def compare(
     first: pd.DataFrame, second: pd.DataFrame, draws: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
@@ -89,6 +101,9 @@ def compare(
     Raises:
         InputError: the two do not hold the same test samples, or only one photograph's.
     """
+    # Takes a second, which intervals need not wait for; so does scikit-learn below.
+    from scipy.stats import permutation_test
+
     _check_same_samples(first, second)
     (first_parts, wholes), (second_parts, _) = _sums(first), _sums(second)
     if len(wholes) < 2:
@@ -181,6 +196,8 @@ def precision_recall(predictions: pd.DataFrame) -> pd.DataFrame:
         end by definition, precision 1 at recall 0, with threshold NaN. Without a sample of the
         class there is no curve: no row.
     """
+    from sklearn.metrics import precision_recall_curve
+
     rare = predictions["actual"] == WITHOUT
     if not rare.any():
         return pd.DataFrame({"threshold": [], "precision": [], "recall": []})
@@ -197,6 +214,8 @@ def average_precision(predictions: pd.DataFrame) -> float:
 
     Always answering the same scores the class's share of the samples.
     """
+    from sklearn.metrics import average_precision_score
+
     rare = predictions["actual"] == WITHOUT
     if not rare.any():
         return np.nan
@@ -233,18 +252,24 @@ def _check_same_samples(first: pd.DataFrame, second: pd.DataFrame) -> None:
         )
 
 
-def _sums(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Numerators and denominators of the figures but the last: (photographs, 5) each."""
+def _terms(predictions: pd.DataFrame) -> np.ndarray:
+    """Of each sample, what it adds to numerators and denominators: (2, samples, 5)."""
     masked = (predictions["actual"] == WITH).to_numpy()
     right = (predictions["actual"] == predictions["predicted"]).to_numpy()
     iou = predictions["iou"].to_numpy()
     every = np.ones(len(predictions))
     parts = [right, iou, iou >= 0.5, right & masked, right & ~masked]
     wholes = [every, every, every, masked, ~masked]
+    return np.stack([np.stack(columns, axis=-1) for columns in (parts, wholes)]).astype(float)
+
+
+def _sums(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Numerators and denominators of the figures but the last: (photographs, 5) each."""
+    terms = _terms(predictions)
     photograph, names = pd.factorize(predictions["image"], sort=True)
-    sums = np.zeros((2, len(names), len(parts)))
-    for total, columns in zip(sums, (parts, wholes), strict=True):
-        np.add.at(total, photograph, np.stack(columns, axis=-1))
+    sums = np.zeros((2, len(names), terms.shape[-1]))
+    for total, columns in zip(sums, terms, strict=True):
+        np.add.at(total, photograph, columns)
     return sums[0], sums[1]
 
 

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from facemask.config import Experiment
 from facemask.models import boxes
-from facemask.schema import CLASSES, PREDICTED, TRUE
+from facemask.schema import CLASSES, PREDICTED, TRUE, true_boxes
 
 BATCH = 64  # larger ones are no faster on a processor, and hold more than training does
 
@@ -48,7 +48,7 @@ def predict(
 
 def table_of(samples: pd.DataFrame, probability: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
     """Return the table of `predict` of probabilities (N,) and boxes (N, 4) in rel_xyxy."""
-    true = boxes.true_boxes(samples)
+    true = true_boxes(samples)
     table = samples[["sample", "image", "face", "flip", "split"]].reset_index(drop=True)
     names = np.array(CLASSES)
     table["actual"] = names[samples["label"].to_numpy()]

@@ -9,10 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 from keras import ops
-
-from facemask.schema import CROP_BOX
 
 UNION_FLOOR = 1e-8
 ONE_FACE = 0.5  # IoU from which on two boxes are taken to be of one face
@@ -23,19 +20,6 @@ def convert(boxes: Any, source: str, target: str, size: int) -> Any:  # noqa: AN
     return keras.utils.bounding_boxes.convert_format(
         boxes, source=source, target=target, height=size, width=size, dtype="float32"
     )
-
-
-def true_boxes(samples: pd.DataFrame) -> np.ndarray:
-    """Return the annotated boxes of samples, divided by their crops' sides.
-
-    Args:
-        samples: rows with the crop rectangle x0 … y1 and the box in it, box_x0 … box_y1 (px).
-
-    Returns:
-        float32 (N, 4) in `rel_xyxy`.
-    """
-    sides = (samples[["x1", "y1"]].to_numpy() - samples[["x0", "y0"]].to_numpy()).astype(float)
-    return (samples[CROP_BOX].to_numpy() / np.tile(sides, 2)).astype(np.float32)
 
 
 def iou(true: Any, predicted: Any, box_format: str = "rel_xyxy") -> Any:  # noqa: ANN401

@@ -12,10 +12,9 @@ from tqdm import tqdm
 from facemask.config import Crop
 from facemask.data.crops import assign, rectangles
 from facemask.data.images import read_rgb
-from facemask.models import boxes
-from facemask.reporting import diagrams, plots
+from facemask.reporting import plots, search_plots
 from facemask.reporting.history import long_table
-from facemask.schema import BOX, WITH, WITHOUT
+from facemask.schema import BOX, WITH, WITHOUT, true_boxes
 
 METRICS = ("manhattan", "euclidean", "chebyshev")
 SHEET_SAMPLES = 48
@@ -59,15 +58,13 @@ def draw(
     draw_partition(images, faces, samples, crop, drawn["partition"])
     rows = spread(samples, SHEET_SAMPLES)
     plots.contact_sheet(
-        crops[rows["sample"]], boxes.true_boxes(rows), rows["label"], drawn["contact_sheet"]
+        crops[rows["sample"]], true_boxes(rows), rows["label"], drawn["contact_sheet"]
     )
     drawn["leaderboard"] = folder / "leaderboard.png"
     plots.leaderboard_picture(ranking, drawn["leaderboard"])
-    drawn["losses"] = folder / "losses.png"
-    diagrams.loss_shapes(drawn["losses"])
     for name, (trials, epochs) in searches.items():
         drawn[f"searches/{name}"] = folder / "searches" / f"{name}.png"
-        diagrams.search_picture(trials, epochs, drawn[f"searches/{name}"])
+        search_plots.search_picture(trials, epochs, drawn[f"searches/{name}"])
     curves = dict(iter(long_table(histories).groupby("experiment")))
     for name, title, note in tqdm(
         ranking[["id", "title", "note"]].itertuples(index=False, name=None),

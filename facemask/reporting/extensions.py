@@ -28,7 +28,7 @@ SPELT = 3  # of the changes of a row of the ablation; params.yaml has them all
 def render(
     *,
     dataset: str,
-    protocol: str,
+    split: str,
     metrics: Mapping[str, Metrics],
     statistics: Mapping[str, Metrics],
     ablation: Mapping[str, Metrics],
@@ -41,7 +41,7 @@ def render(
     """Return the page.
 
     Args:
-        dataset, protocol: what it is of.
+        dataset, split: what it is of.
         metrics: of localizers and ensembles.
         statistics: of the same, as the evaluate stage writes them.
         ablation: of each row that was run, what `metrics.validated` returns.
@@ -53,11 +53,11 @@ def render(
     """
     parts = [
         f"# Beyond the study: {dataset}",
-        f"Made by `dvc repro`; protocol `{protocol}`. A localizer looks where a map of heat tells "
-        "it to (facemask/networks/localizer.py) instead of answering from a pooled vector; an "
+        f"Made by `dvc repro`; split `{split}`. A localizer looks where a map of heat tells "
+        "it to (facemask/models/localizer.py) instead of answering from a pooled vector; an "
         "ensemble is the mean of two, of calibrated probabilities and of boxes by their quality.",
         "## Figures of the test samples",
-        "In %, with 95 % intervals by bootstrap over photographs; of a localizer its first seed, "
+        "In %, with 95 % intervals by bootstrap over photographs; of a localizer its first repeat, "
         "of an ensemble all.",
         _tests(metrics, statistics),
         "## What training samples look like",
@@ -119,7 +119,7 @@ def _ablation(
     common: Mapping[str, Any],
     picture: str,
 ) -> str:
-    headers = ("row", "what is changed", "seeds", *FIGURES.values(), "seconds")
+    headers = ("row", "what is changed", "repeats", *FIGURES.values(), "seconds")
     rows = []
     for name, figures in ablation.items():
         # The majority is that of the same samples with every seed.
@@ -129,14 +129,14 @@ def _ablation(
         seconds = f"{np.mean(figures['train_seconds']):,.0f}"
         rows.append((f"`{name}`", _first(flat(changes[name])), seeds, *cells, seconds))
     text = (
-        "Validation samples, in %: mean and, behind ±, sample standard deviation over seeds. All "
+        "Validation samples, in %: mean and, behind ±, sample standard deviation over repeats. All "
         f"rows that do not say otherwise: {', '.join(flat(common))}. These are smaller and "
         "shorter trainings than the localizer's, alike but for what a row changes. Each row's "
         "epoch was chosen by the same samples."
     )
     drawn = (
-        "A dot a seed, means ticked; the dotted line is the mean of "
-        f"`{next(iter(ablation))}`, the band what its seeds span."
+        "A dot a repeat, means ticked; the dotted line is the mean of "
+        f"`{next(iter(ablation))}`, the band what its repeats span."
     )
     return "\n\n".join(
         (text, markdown_table(headers, rows, left=2), drawn, f"![The rows' figures]({picture})")

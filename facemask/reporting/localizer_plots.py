@@ -16,10 +16,9 @@ from facemask.config import Localizer
 from facemask.data import geometry
 from facemask.data.arrays import Crops
 from facemask.evaluation import calibration, error_analysis
-from facemask.models import boxes
 from facemask.reporting import plots
 from facemask.reporting.plots import FACES, GREY, MEASURED, STYLE, VAL
-from facemask.schema import PREDICTED, TRUE
+from facemask.schema import PREDICTED, TRUE, true_boxes
 from facemask.training import localizer
 
 CELL = 256  # px, the side of the square on which a crop is drawn for a sheet
@@ -93,7 +92,7 @@ def augmentation_sheet(
     rows = samples[samples["split"] == "train"]
     rows = rows.iloc[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)]
     images, seen = [], []
-    for number, true in zip(rows["sample"], boxes.true_boxes(rows), strict=True):
+    for number, true in zip(rows["sample"], true_boxes(rows), strict=True):
         views = [localizer.view(settings, crops[number], true, False, None)]
         for epoch in range(EPOCHS):
             rng = np.random.default_rng([seed, epoch, number])

@@ -22,11 +22,11 @@ FIGURES = {
 
 
 def uncertainty(measured: Mapping[str, Statistics], majority: Mapping[str, float]) -> str:
-    """Say how sure the test figures are: their 95 % intervals, and their spread over seeds.
+    """Say how sure the test figures are: their 95 % intervals, and their spread over repeats.
 
     Args:
-        measured: of each experiment `intervals` of each figure (value, low, high), how many seeds
-            were trained (`count`) and, if several, mean and std of each figure (`seeds`).
+        measured: of each experiment `intervals` of each figure (value, low, high), how many
+            repeats were trained (`count`) and, if several, mean and std of each figure (`repeats`).
         majority: of each experiment, the test accuracy of answering the majority class.
     """
     if not measured:
@@ -43,18 +43,18 @@ def uncertainty(measured: Mapping[str, Statistics], majority: Mapping[str, float
         "what another choice of test photographs could have given, not what another seed of the "
         "training could have."
     )
-    return f"{text}\n\n{markdown_table(headers, rows)}\n\n{_seeds(measured, majority)}".rstrip()
+    return f"{text}\n\n{markdown_table(headers, rows)}\n\n{_repeats(measured, majority)}".rstrip()
 
 
 def _interval(figure: Mapping[str, float]) -> str:
     return f"{percent(figure['value'])} [{percent(figure['low'])}, {percent(figure['high'])}]"
 
 
-def _seeds(measured: Mapping[str, Statistics], majority: Mapping[str, float]) -> str:
-    repeated = {name: s["seeds"] for name, s in measured.items() if s["count"] > 1}
+def _repeats(measured: Mapping[str, Statistics], majority: Mapping[str, float]) -> str:
+    repeated = {name: s["repeats"] for name, s in measured.items() if s["count"] > 1}
     if not repeated:
         return ""
-    headers = ("experiment", "seeds", "majority class alone", *FIGURES.values())
+    headers = ("experiment", "repeats", "majority class alone", *FIGURES.values())
     rows = [
         (
             f"`{name}`",
@@ -65,8 +65,8 @@ def _seeds(measured: Mapping[str, Statistics], majority: Mapping[str, float]) ->
         for name, figures in repeated.items()
     ]
     text = (
-        "Trained with several seeds: mean ± sample standard deviation of the test figures, in %. "
-        "Everywhere else stand those of the first seed."
+        "Trained several times, each with a seed of its own: mean ± sample standard deviation of "
+        "the test figures, in %. Everywhere else stand those of the first."
     )
     return f"{text}\n\n{markdown_table(headers, rows)}"
 
@@ -118,7 +118,7 @@ def hyperband(
 def _beside(
     name: str, search: Search, experiments: Mapping[str, Experiment], published: pd.DataFrame
 ) -> list[str]:
-    """The study's experiments with the layers of the search's base, then those it tuned."""
+    """The study's experiments with the layers of the search's base, then what it tuned."""
     layers = experiments[search.base].network
     study = [
         other
@@ -127,7 +127,7 @@ def _beside(
         and experiment.inputs == search.inputs
         and experiment.network == layers
     ]
-    return study + [o for o, e in experiments.items() if e.inputs == f"searches/{name}"]
+    return [*study, f"{name}_tuned"]
 
 
 def _values(base: Experiment, name: str, best: Mapping[str, Any]) -> str:
@@ -221,11 +221,11 @@ def box_losses(
 
 
 def alike(experiments: Mapping[str, Experiment]) -> list[list[str]]:
-    """Return groups that differ only in the loss of the box, the loss weights and seeds."""
+    """Return groups that differ only in the loss of the box, the loss weights and repeats."""
     groups: dict[str, list[str]] = {}
     for name, experiment in experiments.items():
         entry = experiment.model_dump(
-            exclude={"loss_weights": True, "seeds": True, "losses": {"box"}}
+            exclude={"loss_weights": True, "repeats": True, "losses": {"box"}}
         )
         groups.setdefault(repr(entry), []).append(name)
     return list(groups.values())

@@ -65,9 +65,9 @@ DATA_ROWS = {
     "train or validation",
 }
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
-PROTOCOLS = {
-    "report": "the study's: flips first, then a shuffle of all samples",
-    "grouped": "no photograph, near-duplicate or flipped copy on two sides; flips in training only",
+SPLITS = {
+    "random": "the study's: flips first, then a shuffle of all samples",
+    "grouped": "no photograph, near-duplicate or flipped copy in two splits; flips train only",
 }
 LAYOUT_ONLY = (
     "The study's figures are on the Kaggle photographs; on `{}` they stand beside only to show the "
@@ -117,7 +117,7 @@ def comparison(
     val_accuracy, val_iou, test_accuracy, test_iou as measured, with its twins _published and
     _difference (measured - published); total_params and trainable_params with _published; of the
     test both recalls, balanced_accuracy, majority_accuracy and iou_50; epochs, best_epoch,
-    train_seconds, protocol. What was not measured or not published is NaN. KeyError for metrics
+    train_seconds. What was not measured or not published is NaN. KeyError for metrics
     that lack a figure.
     """
     study = published.set_index("id")
@@ -142,18 +142,17 @@ def comparison(
 
 
 def _measured(metrics: Metrics | None) -> dict[str, Any]:
-    """The measured columns of one row; NaN and an empty protocol for what was not run."""
+    """The measured columns of one row; NaN for what was not run."""
     names = (*FIGURES, *CONTEXT, "total_params", "trainable_params")
     others = ("epochs", "best_epoch", "train_seconds")
     if metrics is None:
-        return {**dict.fromkeys((*names, *others), math.nan), "protocol": ""}
+        return dict.fromkeys((*names, *others), math.nan)
     return {
         **{name: float(metrics[split][key]) for name, (split, key) in FIGURES.items()},
         **{name: float(metrics["test"][name]) for name in CONTEXT},
         "total_params": metrics["params"]["total"],
         "trainable_params": metrics["params"]["trainable"],
         **{name: metrics[name] for name in others},
-        "protocol": metrics["protocol"],
     }
 
 
@@ -189,6 +188,7 @@ def shortfalls(
     remarks: Mapping[str, str],
     dataset: str,
     comparable: bool,
+    kind: str = "random",
     margin: float = 0.03,
 ) -> list[str]:
     """Say why, in a sentence each, measured figures lie more than `margin` below published ones.
@@ -197,9 +197,9 @@ def shortfalls(
     train, val and test samples (data.json will do); `iou_deviation` the standard deviation of the
     IoU over the test samples of each experiment; `remarks` maps an experiment to the known cause,
     and the note on its weights counts as one too. Where no cause is known the sentence gives the
-    sampling noise and claims nothing else. With `comparable` False (the data are not the study's)
-    one sentence speaks for all. An empty list where nothing falls short. KeyError for a size or
-    deviation that is needed and missing.
+    sampling noise and claims nothing else. `kind` is the split's. With `comparable` False (the data
+    are not the study's) one sentence speaks for all. An empty list where nothing falls short.
+    KeyError for a size or deviation that is needed and missing.
     """
     if not comparable:
         return [LAYOUT_ONLY.format(dataset)]
@@ -214,7 +214,7 @@ def shortfalls(
                 elif row["note"]:
                     cause = row["note"]
                 else:
-                    cause = _chance(row, figure, split, int(sizes[split]), iou_deviation)
+                    cause = _chance(row, figure, split, int(sizes[split]), iou_deviation, kind)
                 sentences.append(f"{start}. {sentence(cause)}")
     return sentences
 
@@ -229,9 +229,14 @@ def _gap(row: Mapping[str, Any], figure: str, split: str) -> str:
 
 
 def _chance(
-    row: Mapping[str, Any], figure: str, split: str, size: int, iou_deviation: Mapping[str, float]
+    row: Mapping[str, Any],
+    figure: str,
+    split: str,
+    size: int,
+    iou_deviation: Mapping[str, float],
+    kind: str,
 ) -> str:
-    """What can be said of a gap without a known cause: the protocol, and what chance explains."""
+    """What can be said of a gap without a known cause: the split, and what chance explains."""
     measured, published = row[figure], row[f"{figure}_published"]
     variances = [share * (1 - share) for share in (measured, published)]
     if figure.endswith("iou"):
@@ -243,9 +248,9 @@ def _chance(
         f"This lies {place} the 95 % sampling noise of ±{percent(noise)} points of the two "
         f"{SPLIT_NAMES[split]} sets ({size:,} and {PUBLISHED_SIZES[split]:,} samples)"
     )
-    if row["protocol"] != "report":
+    if kind != "random":
         return (
-            f"{text}; measured with the `{row['protocol']}` protocol, published with flips before "
+            f"{text}; measured with a {kind} split, published with flips before "
             "the split, and how much of the gap that makes is not told apart here"
         )
     if place == "outside":
@@ -257,7 +262,8 @@ def render(
     *,
     dataset: str,
     comparable: bool,
-    protocol: str,
+    split: str,
+    kind: str,
     settings: Mapping[str, Any],
     metrics: Mapping[str, Metrics],
     published: pd.DataFrame,
@@ -268,22 +274,20 @@ def render(
     iou_deviation: Mapping[str, float],
     versions: Mapping[str, str],
     pictures: Mapping[str, str],
-    beside: Mapping[str, Any] | None = None,
     chapters: Sequence[str] = (),
 ) -> str:
     """Write the whole report as GitHub-flavoured Markdown.
 
-    `dataset` names the data and `comparable` says whether they are the study's; `protocol` is the
-    split's, "report" or "grouped"; `settings` are rows of the first table, name to value (seeds,
-    crop metric, …); `metrics`, `data` and `backbones` hold the content of the JSON files,
-    experiments and backbones by name; `published` is published_results.csv; `backbone_of` maps an
-    experiment to its backbone, for those that have one; `remarks` maps a backbone to what must be
-    said of its weights wherever a result of theirs stands, and an experiment to why it falls short;
-    `iou_deviation` is the standard deviation of the test IoU of each experiment; `versions` maps a
-    package to its version.
-    `pictures` maps what is shown to a path relative to the report: "partition", "contact_sheet",
-    "leaderboard", "curves/<experiment>" and "predictions/<experiment>"; what is missing is left
-    out. `beside` holds the same dataset under the other protocol: {"name", "metrics", "data"}.
+    `dataset` names the data and `comparable` says whether they are the study's; `split` is the
+    name of the split and `kind` random or grouped; `settings` are rows of the first table, name
+    to value (seeds, crop metric, …); `metrics`, `data` and `backbones` hold the content of the
+    JSON files, experiments and backbones by name; `published` is published_results.csv;
+    `backbone_of` maps an experiment to its backbone, for those that have one; `remarks` maps a
+    backbone to what must be said of its weights wherever a result of theirs stands, and an
+    experiment to why it falls short; `iou_deviation` is the standard deviation of the test IoU
+    of each experiment; `versions` maps a package to its version. `pictures` maps what is shown
+    to a path relative to the report: "partition", "contact_sheet", "leaderboard",
+    "curves/<experiment>" and "predictions/<experiment>"; what is missing is left out.
     `chapters` are those of `sections`, as Markdown; empty ones are left out.
     KeyError for an entry that the text needs and is missing.
     """
@@ -291,16 +295,15 @@ def render(
     notes = weight_notes(backbones, used, remarks)
     rows = comparison(metrics, published, notes)
     ranking = leaderboard(rows)
-    sentences = shortfalls(rows, data, iou_deviation, remarks, dataset, comparable)
+    sentences = shortfalls(rows, data, iou_deviation, remarks, dataset, comparable, kind)
     sections = [
-        f"# Results on `{dataset}`",
+        f"# Results on `{dataset}`, split `{split}`",
         "" if comparable else f"> {LAYOUT_ONLY.format(dataset)}",
-        _what_was_run(dataset, protocol, settings, rows, versions),
+        _what_was_run(dataset, split, kind, settings, rows, versions),
         _weights(backbones, remarks),
         _data(data),
-        _hidden(data, ranking, protocol),
+        _hidden(data, ranking, split),
         *(_family(rows[rows["family"] == family], family, comparable) for family in FAMILIES),
-        _protocols(rows, metrics, data, dataset, beside) if beside else "",
         _leaders(ranking, rows, pictures),
         *chapters,
         _why(sentences),
@@ -311,7 +314,8 @@ def render(
 
 def _what_was_run(
     dataset: str,
-    protocol: str,
+    split: str,
+    kind: str,
     settings: Mapping[str, Any],
     rows: pd.DataFrame,
     versions: Mapping[str, str],
@@ -321,7 +325,7 @@ def _what_was_run(
     counts = f"{study['run'].sum()} of the study's {len(study)}"
     cells = [
         ("dataset", f"`{dataset}`"),
-        ("split", f"`{protocol}` ({PROTOCOLS[protocol]})"),
+        ("split", f"`{split}` ({SPLITS[kind]})"),
         *settings.items(),
         ("experiments run", f"{counts}, and {own} of your own" if own else counts),
         ("training time, all experiments", f"{rows['train_seconds'].sum():,.0f} s"),
@@ -356,10 +360,10 @@ def _data(data: Mapping[str, int]) -> str:
     return f"## The data\n\n{table}"
 
 
-def _hidden(data: Mapping[str, int], ranking: pd.DataFrame, protocol: str) -> str:
+def _hidden(data: Mapping[str, int], ranking: pd.DataFrame, split: str) -> str:
     leaking, test = data["leaking_test_samples"], data["test"]
     counted = (
-        f"In this run (split: `{protocol}`) {leaking:,} of {test:,} test samples "
+        f"In this run (split: `{split}`) {leaking:,} of {test:,} test samples "
         f"({100 * leaking / test:.1f} %) have their photograph, or a near-duplicate of it, in "
         "train or validation as well."
     )
@@ -476,56 +480,6 @@ def _size_table(rows: pd.DataFrame) -> str:
             )
         )
     return _noted(markdown_table(headers, cells), marks)
-
-
-def _protocols(
-    rows: pd.DataFrame,
-    metrics: Mapping[str, Metrics],
-    data: Mapping[str, int],
-    dataset: str,
-    beside: Mapping[str, Any],
-) -> str:
-    """Experiments that were run under both protocols, the study's protocol first."""
-    both = rows[rows["id"].isin([name for name in metrics if name in beside["metrics"]])]
-    if both.empty:
-        return ""
-    runs = [(dataset, metrics, data), (beside["name"], beside["metrics"], beside["data"])]
-    protocol = {name: measured[both["id"].iloc[0]]["protocol"] for name, measured, _ in runs}
-    if len(set(protocol.values())) == 1:
-        return ""
-    runs.sort(key=lambda run: protocol[run[0]] != "report")
-    headers = (
-        "experiment",
-        "protocol",
-        "test accuracy",
-        "majority class alone",
-        "recall with mask",
-        "recall without mask",
-        "balanced accuracy",
-        "test IoU",
-    )
-    keys = ("accuracy", "majority_accuracy", *CONTEXT[:3], "mean_iou")
-    marks = _marks(both)
-    cells = []
-    for row in both.to_dict("records"):
-        tests = [measured[row["id"]]["test"] for _, measured, _ in runs]
-        for (name, _, _), test in zip(runs, tests, strict=True):
-            shown = [percent(test[key]) for key in keys]
-            cells.append([_name(row, marks), f"{protocol[name]} (`{name}`)", *shown])
-        change = [percent(tests[1][key] - tests[0][key], signed=True) for key in keys]
-        cells.append(["", "difference", *change])
-    leaks = "; ".join(
-        f"{protocol[name]}: {counts['leaking_test_samples']:,} of {counts['test']:,}"
-        for name, _, counts in runs
-    )
-    return "\n\n".join(
-        (
-            "## The same experiments under both protocols",
-            f"Test samples whose photograph is also in train or validation: {leaks}. The two test "
-            "sets hold different samples, and their majority class a different share.",
-            _noted(markdown_table(headers, cells, left=2), marks),
-        )
-    )
 
 
 def _leaders(ranking: pd.DataFrame, rows: pd.DataFrame, pictures: Mapping[str, str]) -> str:

@@ -31,14 +31,15 @@ def digest(
     sections: Sequence[Section],
     others: Sequence[int | str],
 ) -> str:
-    """Return 16 hex digits of all that decides what a run finds, the code included."""
+    """Return 16 hex digits of all that decides what a run finds, the code of trainings included."""
     settings = [section.model_dump() for section in sections]
     versions = [keras.__version__, tf.__version__]
     array = [inputs.shape, str(inputs.dtype)]
     found = hashlib.sha256(json.dumps([settings, others, versions, array]).encode())
     found.update(splits.to_csv(index=False).encode())
     found.update(np.ascontiguousarray(inputs).data)
-    for module in sorted(Path(__file__).parent.rglob("*.py")):
+    library = Path(__file__).parents[1]
+    for module in sorted([*library.glob("models/*.py"), *library.glob("training/*.py")]):
         found.update(module.read_bytes())
     return found.hexdigest()[:16]
 

@@ -13,10 +13,11 @@ from facemask.errors import InputError
 from facemask.models import boxes
 from facemask.models.heads import build
 from facemask.models.losses import box_loss, label_loss
+from facemask.schema import true_boxes
 from facemask.training import loop
 from facemask.training.batches import batches
 from facemask.training.checkpoint import digest, own_folder
-from facemask.training.loop import STEPS_PER_CALL, EpochLog, make_optimizer
+from facemask.training.loop import EpochLog, make_optimizer
 
 
 def train(
@@ -53,7 +54,7 @@ def train(
         InputError: a loss was not finite; it names the batch.
     """
     # How often it is repeated with other seeds does not change this training.
-    settings = experiment.model_copy(update={"seeds": 1})
+    settings = experiment.model_copy(update={"repeats": 1})
     folder = own_folder(state, digest(inputs, splits, [settings], [size, seed]))
 
     def make(steps: int) -> keras.Model:
@@ -63,12 +64,12 @@ def train(
     def sets(log: EpochLog) -> tuple[Any, Any]:
         return datasets(experiment, inputs, splits, size, seed, log)
 
-    return loop.fit(experiment, make, sets, checkpoint, folder, callbacks, loop.STEPS_PER_CALL)
+    batches_of_an_epoch = -(-(splits["split"] == "train").sum() // experiment.batch_size)
+    steps = loop.steps_per_call(batches_of_an_epoch * experiment.epochs)
+    return loop.fit(experiment, make, sets, checkpoint, folder, callbacks, steps)
 
 
-def compiled(
-    experiment: Experiment, input_shape: tuple[int, ...], steps: int = STEPS_PER_CALL
-) -> keras.Model:
+def compiled(experiment: Experiment, input_shape: tuple[int, ...], steps: int = 1) -> keras.Model:
     """Build the network of an experiment, ready to be fitted.
 
     Args:
@@ -90,7 +91,7 @@ def compiled(
     return model
 
 
-def compile_as(experiment: Experiment, model: keras.Model, steps: int = STEPS_PER_CALL) -> None:
+def compile_as(experiment: Experiment, model: keras.Model, steps: int = 1) -> None:
     """Give a model with a label and a box output the experiment's losses and optimizer.
 
     Raises:
@@ -159,7 +160,7 @@ def targets(samples: pd.DataFrame, experiment: Experiment, size: int) -> dict[st
         label: float32 (N, 1), or one-hot (N, 2) for categorical cross-entropy; box: float32 (N, 4).
     """
     label = label_targets(samples, experiment.losses.label)
-    box = boxes.convert(boxes.true_boxes(samples), "rel_xyxy", experiment.box_format, size)
+    box = boxes.convert(true_boxes(samples), "rel_xyxy", experiment.box_format, size)
     return {"label": label, "box": keras.ops.convert_to_numpy(box)}
 
 

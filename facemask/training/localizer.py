@@ -20,6 +20,7 @@ from facemask.models.backbones import build_application
 from facemask.models.heads import in_precision
 from facemask.models.localizer import build_localizer
 from facemask.models.losses import HeatLoss, box_loss, label_loss
+from facemask.schema import true_boxes
 from facemask.training import augment, classifier, loop
 from facemask.training.batches import lasting
 from facemask.training.checkpoint import digest, own_folder
@@ -65,7 +66,7 @@ def train(
     Raises:
         InputError: the weights are missing, layers do not fit, or a loss was not finite.
     """
-    once = settings.model_copy(update={"seeds": 1})
+    once = settings.model_copy(update={"repeats": 1})
     others: list[int | str] = [application, weights, seed]
     folder = own_folder(state, digest(crops.pixels, splits, [once], others))
 
@@ -179,7 +180,7 @@ def batches(
             None: for validation, always the same, in order: from afar, then closer, but not with
             the face in the very middle, for it is not known where that is.
     """
-    numbers, true = samples["sample"].to_numpy(), boxes.true_boxes(samples)
+    numbers, true = samples["sample"].to_numpy(), true_boxes(samples)
     label = classifier.label_targets(samples, settings.losses.label)
     alike = np.ones(len(samples), np.float32)
     weight = classifier.label_weights(samples, settings.class_weights) if epoch else alike

@@ -22,7 +22,7 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from facemask.config import Experiment, Search, Space, choose
+from facemask.config import ResolvedExperiment, Search, Space, tuned
 from facemask.errors import InputError
 from facemask.io import read_json, write_json
 from facemask.training import checkpoint, classifier, loop
@@ -39,7 +39,7 @@ Fit = Callable[[int, Mapping[str, Any], Weights | None], tuple[History, Weights]
 
 def search(
     search: Search,
-    base: Experiment,
+    base: ResolvedExperiment,
     inputs: np.ndarray,
     splits: pd.DataFrame,
     size: int,
@@ -137,7 +137,7 @@ def round_sizes(oracle: kt.oracles.HyperbandOracle) -> dict[tuple[int, int], int
 
 def _trainer(
     search: Search,
-    base: Experiment,
+    base: ResolvedExperiment,
     inputs: np.ndarray,
     splits: pd.DataFrame,
     size: int,
@@ -152,8 +152,10 @@ def _trainer(
         keras.backend.clear_session()
         # A trial is the same whatever ran before it in this process.
         keras.utils.set_random_seed(np.random.SeedSequence([seed, number]).generate_state(1).item())
-        experiment = choose(base, values).model_copy(update={"early_stopping": 0})
-        model = classifier.compiled(experiment, inputs.shape[1:])
+        experiment = tuned(base, values).model_copy(update={"early_stopping": 0})
+        epochs = values["tuner/epochs"] - values["tuner/initial_epoch"]
+        steps = loop.steps_per_call(len(train_set) * epochs)
+        model = classifier.compiled(experiment, inputs.shape[1:], steps)
         if weights:
             model.set_weights(weights)
         stop = keras.callbacks.EarlyStopping(

@@ -1,0 +1,62 @@
+"""Keep a run of the workspace: report, metrics, predictions, parameters, lock files, commit."""
+
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+from facemask import params
+from facemask.errors import InputError
+from facemask.io import write_json
+
+PACKAGES = ["tensorflow-cpu", "keras", "numpy", "opencv-python-headless", "dvc"]
+
+
+def take(root: Path, folder: Path) -> Path:
+    """Copy what a run has made and was made with into a new folder.
+
+    Args:
+        root: the repository's.
+        folder: where to; the report's files come to lie in it, beside metrics/, params.yaml,
+            dvc.lock, those of the pipelines and snapshot.json, which names the commit.
+
+    Raises:
+        InputError: the folder is there, its name is no plain one, or there is no run to keep.
+    """
+    if not re.fullmatch(r"\w[\w-]*", folder.name):
+        raise InputError(f"{folder.name!r} is no name for a snapshot: give letters, digits, _ or -")
+    if folder.exists():
+        raise InputError(f"{folder} is there already: give another name, or git rm -r {folder}")
+    if not (root / "report").is_dir() or not (root / "dvc.lock").is_file():
+        raise InputError("there is no run to keep: dvc repro makes one")
+    config = params.read(root)
+    shutil.copytree(root / "report", folder, ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(root / "metrics", folder / "metrics", ignore=shutil.ignore_patterns(".*"))
+    for pattern in ("params.yaml", "dvc.lock", "pipelines/*/params.yaml", "pipelines/*/dvc.lock"):
+        for path in root.glob(pattern):
+            target = folder / path.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    about = {
+        **_commit(root),
+        "dataset": config.dataset,
+        "split": config.split,
+        "packages": {package: metadata.version(package) for package in PACKAGES},
+    }
+    write_json(about, folder / "snapshot.json")
+    return folder
+
+
+def _commit(root: Path) -> dict[str, str | bool]:
+    """The commit that is checked out, and whether code or parameters differ from it."""
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        # The run's own files differ whenever it was not committed yet.
+        made = ("metrics/", "report/", "dvc.lock", "docs/")
+        staged, unstaged, _ = repo.scm.status(untracked_files="no")
+        changed = [*unstaged, *(path for paths in staged.values() for path in paths)]
+        ours = [
+            path for path in changed if not path.endswith("dvc.lock") and not path.startswith(made)
+        ]
+        return {"commit": repo.scm.get_rev(), "changed": sorted(ours)}

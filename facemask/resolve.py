@@ -1,0 +1,117 @@
+"""What a training is made with, in full: defaults, cap, seed and input size in their places."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from facemask.config import (
+    Config,
+    Experiment,
+    Localizer,
+    ResolvedExperiment,
+    ResolvedLocalizer,
+    ResolvedSearch,
+    Section,
+    Training,
+)
+
+AnyTraining = TypeVar("AnyTraining", bound=Training)
+
+
+def resolve(config: Config, pipeline: str) -> dict[str, Section]:
+    """Return all that the trainings of a pipeline are made with, by the name of a file.
+
+    Args:
+        config: all parameters.
+        pipeline: study, losses or localizer.
+    """
+    if pipeline == "study":
+        experiments = _experiments(config, config.experiments)
+        searches = {f"searches/{name}": _search(config, name) for name in config.searches}
+        return {**experiments, **searches}
+    if pipeline == "losses":
+        return {**_experiments(config, config.losses)}
+    localizers = {name: _localizer(config, each) for name, each in config.localizers.items()}
+    variants = config.ablation.rows if config.ablation else {}
+    ablation = {f"ablation/{row}": _localizer(config, ablated(config, row)) for row in variants}
+    return {**localizers, **ablation}
+
+
+def ablated(config: Config, row: str | None) -> Localizer:
+    """Return the localizer of a row of the ablation; None: with what all rows share alone.
+
+    Raises:
+        ValueError: there is no ablation.
+        ValidationError: its changes are not valid.
+    """
+    ablation = config.ablation
+    if ablation is None:
+        raise ValueError("there is no ablation")
+    entry = merged(config.localizers[ablation.localizer].model_dump(), ablation.common)
+    return Localizer.model_validate(merged(entry, ablation.rows[row] if row else {}))
+
+
+def backbone(config: Config, name: str) -> str | None:
+    """Return the backbone an experiment or a localizer is built on; None if on pixels."""
+    if name in config.localizers:
+        return config.localizers[name].backbone
+    experiments = {**config.experiments, **config.losses}
+    if name not in experiments:  # NAME_tuned of a search
+        return backbone(config, config.searches[name.removesuffix("_tuned")].base)
+    kind, _, features = experiments[name].inputs.partition("/")
+    return features if kind == "features" else None
+
+
+def merged(entry: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry with values in the place of others, in sections within sections as well."""
+    changed = {
+        key: merged(entry[key], value)
+        if isinstance(value, dict) and isinstance(entry.get(key), dict)
+        else value
+        for key, value in changes.items()
+    }
+    return entry | changed
+
+
+def _experiments(
+    config: Config, experiments: Mapping[str, Experiment]
+) -> dict[str, ResolvedExperiment]:
+    return {name: _experiment(config, each) for name, each in experiments.items()}
+
+
+def _experiment(config: Config, experiment: Experiment) -> ResolvedExperiment:
+    kind, _, name = experiment.inputs.partition("/")
+    return ResolvedExperiment(
+        **_capped(config, experiment).model_dump(),
+        seed=config.seed,
+        input_size=int(name) if kind == "crops" else config.backbones[name].input_size,
+    )
+
+
+def _search(config: Config, name: str) -> ResolvedSearch:
+    search = config.searches[name]
+    longest = min(search.max_epochs, _cap(config, search.max_epochs))
+    return ResolvedSearch(
+        **search.model_copy(update={"max_epochs": longest}).model_dump(),
+        experiment=_experiment(config, config.experiments[search.base]),
+    )
+
+
+def _localizer(config: Config, localizer: Localizer) -> ResolvedLocalizer:
+    return ResolvedLocalizer(
+        **_capped(config, localizer).model_dump(),
+        seed=config.seed,
+        application=config.backbones[localizer.backbone].application,
+        weights=config.datasets[config.dataset].weights,
+    )
+
+
+def _capped(config: Config, training: AnyTraining) -> AnyTraining:
+    """A training of no more epochs than its dataset allows, in which warm-up still ends."""
+    epochs = min(training.epochs, _cap(config, training.epochs))
+    warmup = min(training.schedule.warmup, epochs - 1)
+    schedule = training.schedule.model_copy(update={"warmup": warmup})
+    return training.model_copy(update={"epochs": epochs, "schedule": schedule})
+
+
+def _cap(config: Config, epochs: int) -> int:
+    return config.datasets[config.dataset].max_epochs or epochs

@@ -1,0 +1,30 @@
+"""Compare losses of the box: experiments that differ in nothing else."""
+
+import pandas as pd
+
+from facemask import params
+from facemask.io import read_json, write_text
+from facemask.reporting import loss_plots, sections
+from stages.common import RECORDS, REPORT, run_stage
+
+
+def write_page() -> None:
+    """Write report/losses: a table a network, and the losses drawn."""
+    config = params.read()
+    folder, experiments = REPORT / "losses", {**config.experiments, **config.losses}
+    group = [name for each in sections.alike(experiments) if len(each) > 1 for name in each]
+    records = {name: RECORDS / ("losses" if name in config.losses else "study") for name in group}
+    measured = {name: read_json(at / f"statistics/{name}.json") for name, at in records.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    loss_plots.loss_shapes(folder / "losses.png")
+    text = sections.box_losses(
+        experiments,
+        {name: pd.read_csv(at / f"predictions/{name}.csv") for name, at in records.items()},
+        {name: each["test"]["majority_accuracy"] for name, each in measured.items()},
+        {"losses": "losses.png"},
+    )
+    write_text(text.replace("## Losses", "# Losses", 1) + "\n", folder / "README.md")
+
+
+if __name__ == "__main__":
+    run_stage(write_page)
