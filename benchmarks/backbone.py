@@ -1,8 +1,8 @@
 """What does it save to run a frozen backbone once, rather than in every epoch of every network?
 
-python -m benchmarks.backbone, after `dvc repro pack split embed`: on the dataset of params.yaml.
-A search is run whole, with its features; with the backbone in every trial it is extrapolated from
-epochs of one. Ten minutes.
+python -m benchmarks.backbone, after `dvc repro resolve split pack embed`: on the dataset of
+params.yaml. A search is run whole, with its features; with the backbone in every trial it is
+extrapolated from epochs of one. Ten minutes.
 """
 
 import statistics
@@ -15,13 +15,14 @@ import keras
 import numpy as np
 import pandas as pd
 
-from benchmarks.common import alternate, median, report
+from benchmarks.common import alternate, median, report, study
 from benchmarks.products import operations, product_rate
-from facemask.config import Experiment
+from facemask import params
+from facemask.config import Experiment, ResolvedSearch
 from facemask.data.arrays import in_batches
 from facemask.models import backbones
 from facemask.training import classifier, loop, search
-from stages.common import Run
+from stages.common import DATA, config_file
 
 BACKBONE, SEARCH, NAME = "mobilenet_v2", "mobilenet", "mobilenet_1"
 OTHER = "xception"
@@ -49,20 +50,16 @@ def extract(backbone: keras.Model, crops: np.ndarray) -> None:
 
 def main() -> None:
     """Measure."""
-    run = Run()
-    about = run.params.backbones[BACKBONE]
-    size = about.input_size
-    backbone, _ = backbones.build_backbone(about, run.dataset.weights)
-    crops = np.load(run.data / f"crops/{size}/inputs.npy", mmap_mode="r")
-    features = np.load(run.data / "features" / BACKBONE / "inputs.npy")
-    splits = pd.read_csv(run.splits)
+    config = params.read()
+    weights, other = config.datasets[config.dataset].weights, config.backbones[OTHER]
+    one, features, splits = study(NAME)
     splits = splits[splits["split"].isin(["train", "val"])]
-    one = run.experiment(NAME)
+    backbone, _ = backbones.build_backbone(config.backbones[BACKBONE], weights)
+    crops = np.load(DATA / f"crops/{one.input_size}/inputs.npy", mmap_mode="r")
     epoch = through_the_backbone(one, backbone, crops, splits)
 
-    other = run.params.backbones[OTHER]
-    others, _ = backbones.build_backbone(other, run.dataset.weights)
-    smaller = np.load(run.data / f"crops/{other.input_size}/inputs.npy", mmap_mode="r")
+    others, _ = backbones.build_backbone(other, weights)
+    smaller = np.load(DATA / f"crops/{other.input_size}/inputs.npy", mmap_mode="r")
     rates: list[float] = []
     seconds = median(
         alternate(
@@ -86,12 +83,11 @@ def main() -> None:
             (OTHER, others, seconds[OTHER]),
         )
     }
-    published = set(pd.read_csv("reference/published_results.csv")["id"])
-    heads = {
-        name: experiment
-        for name, experiment in run.params.experiments.items()
-        if experiment.inputs == f"features/{BACKBONE}" and name in published
-    }
+    names = [name for name, each in config.experiments.items() if each.inputs == one.inputs]
+    heads = {name: study(name)[0] for name in names}
+    chosen = ResolvedSearch.model_validate_json(
+        config_file("study", f"searches/{SEARCH}").read_bytes()
+    )
     trained, epochs = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for name, experiment in heads.items():
@@ -100,20 +96,20 @@ def main() -> None:
                 experiment,
                 features,
                 splits,
-                size,
-                run.params.seed,
+                experiment.input_size,
+                experiment.seed,
                 Path(folder, "model.keras"),
                 Path(folder, name),
             )
             trained[name], epochs[name] = time.perf_counter() - start, len(history)
         start = time.perf_counter()
         _, summary, *_ = search.search(
-            run.params.searches[SEARCH],
-            run.experiment(run.params.searches[SEARCH].base),
+            chosen,
+            chosen.experiment,
             features,
             splits,
-            size,
-            run.params.seed,
+            chosen.experiment.input_size,
+            chosen.experiment.seed,
             Path(folder, "search"),
         )
         searched = time.perf_counter() - start
@@ -139,7 +135,7 @@ def main() -> None:
         {"case": name, "again and again, s": slow, "this project, s": fast, "ratio": slow / fast}
         for name, (slow, fast) in cases.items()
     ]
-    report("backbone", rows, dataset=run.params.dataset, backbone=BACKBONE, extraction=extraction)
+    report("backbone", rows, dataset=config.dataset, backbone=BACKBONE, extraction=extraction)
 
 
 if __name__ == "__main__":

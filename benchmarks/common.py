@@ -10,8 +10,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
+
+from facemask.config import ResolvedExperiment
+from stages.common import DATA, config_file
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ["numpy", "opencv-python-headless", "tensorflow-cpu", "keras"]
@@ -37,6 +42,13 @@ def median(seconds: Mapping[str, list[float]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def study(name: str) -> tuple[ResolvedExperiment, np.ndarray, pd.DataFrame]:
+    """Return an experiment of the study, its inputs and the splits, as its training has them."""
+    experiment = ResolvedExperiment.model_validate_json(config_file("study", name).read_bytes())
+    inputs = np.load(DATA / experiment.inputs / "inputs.npy", mmap_mode="r")
+    return experiment, inputs, pd.read_csv(DATA / "splits.csv")
+
+
 def report(
     name: str,
     rows: list[dict[str, Any]],
@@ -48,14 +60,19 @@ def report(
     `arguments` are what the command was given, as its docstring calls them: nobody else has the
     same paths.
     """
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console().print(table)
+    show(rows)
     RESULTS.mkdir(exist_ok=True)
     record: dict[str, Any] = {"command": f"python -m benchmarks.{name} {arguments}".strip()}
     record |= {"machine": _machine(), **about, "rows": rows}
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print rows as a table."""
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+    Console().print(table)
 
 
 def _machine() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """By how much does a training differ on another number of threads, or other products of matrices?
 
-python -m benchmarks.differences, after `dvc repro pack split embed`: on the dataset of params.yaml.
-Ten minutes. Each training runs in a process of its own.
+python -m benchmarks.differences, after `dvc repro resolve split pack embed`: on the dataset of
+params.yaml. Ten minutes. Each training runs in a process of its own.
 """
 
 import os
@@ -14,11 +14,11 @@ import keras
 import numpy as np
 import pandas as pd
 
-from benchmarks.common import report
+from benchmarks.common import report, study
+from facemask import params
 from facemask.evaluation import metrics
 from facemask.inference.predict import predict
 from facemask.training import classifier
-from stages.common import Run
 
 NAMES = ("scratch_2", "mobilenet_1")
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
@@ -41,12 +41,9 @@ SETTINGS = {
 
 def answer(name: str, folder: Path) -> None:
     """Train an experiment; write what it answers and its weights."""
-    run = Run()
-    experiment = run.experiment(name)
-    inputs = np.load(run.data / experiment.inputs / "inputs.npy", mmap_mode="r")
-    splits = pd.read_csv(run.splits)
-    size, file = run.input_size(experiment.inputs), folder / "model.keras"
-    classifier.train(experiment, inputs, splits, size, run.params.seed, file, folder / "state")
+    experiment, inputs, splits = study(name)
+    size, file = experiment.input_size, folder / "model.keras"
+    classifier.train(experiment, inputs, splits, size, experiment.seed, file, folder / "state")
     model = keras.saving.load_model(file, compile=False)
     np.save(folder / "weights.npy", np.concatenate([w.ravel() for w in model.get_weights()]))
     samples = splits[splits["split"] != "unused"]
@@ -89,8 +86,8 @@ def main() -> None:
                     stdout=subprocess.DEVNULL,
                 )
                 rows.append(compare(name, setting, folder, folders["as it is"]))
-    params = Run().params
-    report("differences", rows, dataset=params.dataset, seed=params.seed)
+    config = params.read()
+    report("differences", rows, dataset=config.dataset, seed=config.seed)
 
 
 if __name__ == "__main__":

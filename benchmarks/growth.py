@@ -48,12 +48,12 @@ def main() -> None:
                 **{f"experiments.{name}.epochs": EPOCHS for name in EXPERIMENTS},
             }
             folder = temporary / "facemask"
-            pipeline.clone(folder, changes, EXPERIMENTS)
+            pipeline.clone(folder, changes)
             targets = [f"evaluate@{name}" for name in EXPERIMENTS]
             seconds, stages = pipeline.repro(folder, *targets)
             measured[factor] = {stage["stage"]: stage for stage in stages}
             measured[factor]["dvc repro"] = {"seconds": seconds, "own_mb": None}
-            status[f"{factor}x"] = pipeline.seconds_of(folder, "status")
+            status[f"{factor}x"] = pipeline.seconds_of(folder, "status", "--with-deps", *targets)
         finally:
             shutil.rmtree(temporary)
         print(f"{factor}x: {seconds:.0f} s, dvc status {status[f'{factor}x']:.1f} s", flush=True)

@@ -1,4 +1,4 @@
-"""What does a stage cost before it does anything, beside importing TensorFlow alone?
+"""What does a stage cost before it does anything, beside TensorFlow and Keras alone?
 
 python -m benchmarks.imports
 """
@@ -10,7 +10,11 @@ from functools import partial
 from benchmarks.common import alternate, median, report
 
 ROUNDS = 3
-STAGES = ["embed", "tune", "train", "report", "evaluate", "fetch", "parse", "crop", "split", "pack"]
+MODULES = ["tensorflow", "keras", "stages.quick_keras"]
+STAGES = [
+    *("embed", "tune", "train", "localize", "ensemble", "report", "localizer_report"),
+    *("losses_report", "evaluate", "resolve", "fetch", "parse", "crop", "split", "pack"),
+]
 
 
 def main() -> None:
@@ -19,13 +23,11 @@ def main() -> None:
     def loaded(module: str) -> None:
         subprocess.run([sys.executable, "-c", f"import {module}"], check=True, capture_output=True)
 
-    modules = {"tensorflow": "tensorflow"} | {name: f"stages.{name}" for name in STAGES}
-    seconds = median(
-        alternate({name: partial(loaded, module) for name, module in modules.items()}, ROUNDS)
-    )
+    modules = MODULES + [f"stages.{name}" for name in STAGES]
+    seconds = median(alternate({name: partial(loaded, name) for name in modules}, ROUNDS))
     rows = [
-        {"import": module, "seconds": seconds[name], "ratio": seconds[name] / seconds["tensorflow"]}
-        for name, module in modules.items()
+        {"import": name, "seconds": taken, "ratio": taken / seconds["tensorflow"]}
+        for name, taken in seconds.items()
     ]
     report("imports", rows)
 

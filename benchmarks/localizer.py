@@ -1,8 +1,8 @@
 """What do views that are drawn anew cost beside training and answering on ready ones?
 
-python -m benchmarks.localizer, after `dvc repro split pack`: the first localizer of params.yaml, on
-the dataset of params.yaml, of its weights. Each call is an epoch of 320 training samples, or lets
-the network answer on as many.
+python -m benchmarks.localizer, after `dvc repro split pack`: the first localizer of its pipeline,
+on the dataset of params.yaml, of its weights. Each call is an epoch of 320 training samples, or
+lets the network answer on as many.
 """
 
 from typing import Any
@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import alternate, median, report
+from facemask import params
 from facemask.data.arrays import Crops
 from facemask.inference.localizer import answer
 from facemask.models.backbones import build_application
 from facemask.models.localizer import build_localizer
 from facemask.training import localizer
-from stages.common import Run
+from stages.common import DATA
 
 SAMPLES = 320
 ROUNDS = 5
@@ -25,15 +26,16 @@ ROUNDS = 5
 
 def main() -> None:
     """Measure."""
-    run = Run()
-    name, settings = next(iter(run.params.localizers.items()))
-    application = run.params.backbones[settings.backbone].application
+    config = params.read()
+    name, settings = next(iter(config.localizers.items()))
+    application = config.backbones[settings.backbone].application
+    weights = config.datasets[config.dataset].weights
     size, looks = settings.canvas.size, settings.canvas.looks
-    crops, splits = Crops(run.data / "crops/own"), pd.read_csv(run.splits)
+    crops, splits = Crops(DATA / "crops/own"), pd.read_csv(DATA / "splits.csv")
     samples = splits[splits["split"] == "train"].head(SAMPLES)
     seen = [crops[number] for number in samples["sample"]]
 
-    network, preprocess, _ = build_application(application, size, run.dataset.weights)
+    network, preprocess, _ = build_application(application, size, weights)
     model = build_localizer(settings, network, preprocess)
     localizer.compile_as(settings, model, 1, -(-len(samples) // settings.batch_size))
     drawn = localizer.batches(settings, crops, samples, 0, lambda: 0)
@@ -69,7 +71,7 @@ def main() -> None:
         "training_ratio": train / ready_train,
         "answering_ratio": answered / passed,
     }
-    report("localizer", rows, dataset=run.params.dataset, localizer=name, size=size, **ratios)
+    report("localizer", rows, dataset=config.dataset, localizer=name, size=size, **ratios)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What does packing cost beside decoding each photograph once with as many threads?
 
-python -m benchmarks.pack [FOLDER], after `dvc repro balance`: on the dataset of params.yaml. FOLDER
+python -m benchmarks.pack [FOLDER], after `dvc repro split`: on the dataset of params.yaml. FOLDER
 may hold some of its photographs in another encoding: Kaggle's own files are 16-bit RGBA.
 """
 
@@ -12,28 +12,30 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.common import alternate, median, report
+from facemask import params
+from facemask.config import Config
 from facemask.data import arrays
 from facemask.data.images import read_rgb
-from stages.common import Run
+from stages.common import DATA, RAW, workers
 
 ROUNDS = 9
 
 
 def measure(
-    run: Run, samples: pd.DataFrame, small: pd.DataFrame, images: Path, folder: Path
+    config: Config, samples: pd.DataFrame, small: pd.DataFrame, images: Path, folder: Path
 ) -> dict[str, float]:
     """Time decoding and packing; `folder` is where to."""
     paths = [images / name for name in pd.concat([samples, small])["image"].unique()]
-    outputs = {size: folder / f"{size}.npy" for size in run.params.pack.sizes}
-    limit = run.params.pack.limit
+    outputs = {size: folder / f"{size}.npy" for size in config.pack.sizes}
+    limit, threads = config.pack.limit, workers(config.workers)
 
     def decode() -> None:
-        with ThreadPoolExecutor(run.workers) as pool:
+        with ThreadPoolExecutor(threads) as pool:
             for _ in pool.map(read_rgb, paths):
                 pass
 
     def pack() -> None:
-        arrays.pack(samples, small, images, outputs, folder / "own", limit, run.workers)
+        arrays.pack(samples, small, images, outputs, folder / "own", limit, threads)
 
     seconds = median(alternate({"decode": decode, "pack": pack}, ROUNDS))
     row = {
@@ -47,11 +49,11 @@ def measure(
 
 def main() -> None:
     """Measure."""
-    run = Run()
-    samples, small = (pd.read_csv(run.data / f"{name}samples.csv") for name in ("", "small_"))
-    images = run.raw / "images"
+    config = params.read()
+    samples, small = (pd.read_csv(DATA / f"{name}samples.csv") for name in ("", "small_"))
+    images = RAW / "images"
     with tempfile.TemporaryDirectory() as folder:
-        rows = [{"files": "the dataset's"} | measure(run, samples, small, images, Path(folder))]
+        rows = [{"files": "the dataset's"} | measure(config, samples, small, images, Path(folder))]
         if len(sys.argv) > 1:
             others = Path(sys.argv[1])
             names = [path.name for path in others.iterdir()]
@@ -59,8 +61,10 @@ def main() -> None:
             numbers = range(len(samples) + len(small))
             samples = samples.assign(sample=numbers[: len(samples)])
             small = small.assign(sample=numbers[len(samples) :])
-            rows.append({"files": "of FOLDER"} | measure(run, samples, small, others, Path(folder)))
-    report("pack", rows, "FOLDER" if len(sys.argv) > 1 else "", dataset=run.params.dataset)
+            rows.append(
+                {"files": "of FOLDER"} | measure(config, samples, small, others, Path(folder))
+            )
+    report("pack", rows, "FOLDER" if len(sys.argv) > 1 else "", dataset=config.dataset)
 
 
 if __name__ == "__main__":

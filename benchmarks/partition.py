@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import alternate, median, report
+from facemask import params
 from facemask.data import crops
 from facemask.schema import BOX
-from stages.common import Run
+from stages.common import DATA
 
 ROUNDS = 3
 Job = tuple[np.ndarray, int, int]
@@ -67,9 +68,9 @@ def ours(boxes: np.ndarray, width: int, height: int, modulus: int, remainder: in
 
 def main() -> None:
     """Measure."""
-    run = Run()
-    crop = run.params.crop
-    faces = pd.read_csv(run.data / "annotations.csv")
+    config = params.read()
+    crop = config.crop
+    faces = pd.read_csv(DATA / "annotations.csv")
     jobs: list[Job] = [
         (group[BOX].to_numpy(), int(group["width"].iloc[0]), int(group["height"].iloc[0]))
         for _, group in faces.groupby("image")
@@ -113,7 +114,7 @@ def main() -> None:
                 "ratio": taken / seconds["this project"],
             }
         )
-    report("partition", rows, dataset=run.params.dataset)
+    report("partition", rows, dataset=config.dataset)
 
 
 def _pairs(jobs: list[Job]) -> int:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,13 @@ INTERVAL = 0.2  # seconds between two looks at a stage's memory
 MEGABYTE = 1e6
 
 
-def clone(folder: Path, changes: Mapping[str, Any], experiments: Sequence[str]) -> None:
-    """Clone the last commit without its lock: with other parameters, some experiments alone."""
+def clone(folder: Path, changes: Mapping[str, Any]) -> None:
+    """Clone the last commit without its lock, with changes of params.yaml."""
     root = Path(__file__).parents[1]
     subprocess.run(["git", "clone", "--quiet", root, folder], check=True)
     (folder / "dvc.lock").unlink()
     file = folder / "params.yaml"
     params = yaml.safe_load(file.read_text(encoding="utf-8"))
-    params |= {"localizers": {}, "ensembles": {}}
-    params["ablation"]["rows"] = {}
-    params["experiments"] = {name: params["experiments"][name] for name in experiments}
-    searches = params["searches"].items()
-    params["searches"] = {name: each for name, each in searches if each["base"] in experiments}
     for key, value in changes.items():
         *parents, last = key.split(".")
         section = params
@@ -71,12 +66,12 @@ def seconds_of(folder: Path, *command: str) -> float:
 def _look(process: psutil.Process, stages: dict[str, dict[str, Any]]) -> None:
     try:
         command = process.cmdline()
+        name = process.environ().get("DVC_STAGE")
+        if name is None or command[1:2] != ["-m"]:
+            return
         memory, began = process.memory_info(), process.create_time()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return
-    if command[1:2] != ["-m"] or not command[2].startswith("stages."):
-        return
-    name = "@".join([command[2].removeprefix("stages."), *command[3:]])
     stage = stages.setdefault(name, {"stage": name, "own_mb": 0.0, "mapped_mb": 0.0})
     stage["own_mb"] = max(stage["own_mb"], (memory.rss - memory.shared) / MEGABYTE)
     stage["mapped_mb"] = max(stage["mapped_mb"], memory.shared / MEGABYTE)

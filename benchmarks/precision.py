@@ -1,7 +1,7 @@
 """What do networks of half the bits gain in time, and lose in figures?
 
-python -m benchmarks.precision, after `dvc repro pack split`: on the dataset of params.yaml, the
-same experiment in both precisions with several seeds. Ten minutes.
+python -m benchmarks.precision, after `dvc repro resolve split pack`: on the dataset of params.yaml,
+the same experiment in both precisions with several seeds. Ten minutes.
 """
 
 import tempfile
@@ -9,14 +9,12 @@ import time
 from pathlib import Path
 
 import keras
-import numpy as np
-import pandas as pd
 
-from benchmarks.common import report
+from benchmarks.common import report, study
+from facemask import params
 from facemask.evaluation import metrics, significance
 from facemask.inference.predict import predict
 from facemask.training import classifier
-from stages.common import Run
 
 NAME = "scratch_3"
 SEEDS = 3
@@ -25,16 +23,13 @@ FIGURES = ("accuracy", "mean_iou", "recall_with_mask", "recall_without_mask", "m
 
 def main() -> None:
     """Measure."""
-    run = Run()
-    experiment = run.experiment(NAME)
-    inputs = np.load(run.data / experiment.inputs / "inputs.npy", mmap_mode="r")
-    splits = pd.read_csv(run.splits)
-    size = inputs.shape[1]
+    experiment, inputs, splits = study(NAME)
+    size = experiment.input_size
     found: dict[str, list[dict[str, float]]] = {"float32": [], "bfloat16": []}
     seconds = {"float32": 0.0, "bfloat16": 0.0}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.keras")
-        for seed in range(run.params.seed, run.params.seed + SEEDS):
+        for seed in range(experiment.seed, experiment.seed + SEEDS):
             for precision, figures in found.items():
                 changed = experiment.model_copy(update={"precision": precision})
                 start = time.perf_counter()
@@ -59,7 +54,7 @@ def main() -> None:
                 },
             }
         )
-    report("precision", rows, dataset=run.params.dataset, experiment=NAME, seeds=SEEDS)
+    report("precision", rows, dataset=params.read().dataset, experiment=NAME, seeds=SEEDS)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How fast does scratch_3 train, beside plain PyTorch and beside the machine's rate of products?
 
-python -m benchmarks.training, after `dvc repro pack split` and `pip install torch` (not otherwise
-needed): on the dataset of params.yaml. Each call is an epoch of 640 training samples.
+python -m benchmarks.training, after `dvc repro resolve split pack` and `pip install torch` (not
+otherwise needed): on the dataset of params.yaml. Each call is an epoch of 640 training samples.
 """
 
 import statistics
@@ -13,12 +13,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from benchmarks.common import alternate, median, report
+from benchmarks.common import alternate, median, report, study
 from benchmarks.products import operations, product_rate
+from facemask import params
 from facemask.config import Experiment
 from facemask.models.heads import build
 from facemask.training import classifier, loop
-from stages.common import Run
 
 NAME = "scratch_3"
 SAMPLES = 640
@@ -96,10 +96,8 @@ def training_operations(model: keras.Model) -> int:
 
 def main() -> None:
     """Measure."""
-    run = Run()
-    experiment = run.experiment(NAME)
-    inputs = np.load(run.data / experiment.inputs / "inputs.npy")
-    splits = pd.read_csv(run.splits)
+    experiment, mapped, splits = study(NAME)
+    inputs = np.array(mapped)
     splits = splits[splits["split"] == "train"].head(SAMPLES)
     splits = pd.concat([splits, splits.head(1).assign(split="val")])
     trained = splits[splits["split"] == "train"]
@@ -138,7 +136,7 @@ def main() -> None:
         for name, value in seconds.items()
     ]
     about = {"gflops": peak / 1e9, "gflop_a_sample": each / 1e9, "torch": torch.__version__}
-    report("training", rows, dataset=run.params.dataset, experiment=NAME, **about)
+    report("training", rows, dataset=params.read().dataset, experiment=NAME, **about)
 
 
 if __name__ == "__main__":

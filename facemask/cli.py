@@ -129,7 +129,7 @@ def snapshot(
     """
     from facemask.reporting import snapshot as snapshots
 
-    folder = snapshots.take(Path(), RESULTS / name)
+    folder = snapshots.take(Path(), RESULTS, name)
     typer.echo(f"{folder}: {sum(path.is_file() for path in folder.rglob('*'))} files")
 
 

@@ -26,8 +26,13 @@ ELSEWHERE = {
     "ensembles": (LOCALIZER, "ensembles"),
     "ablation": (LOCALIZER, "ablation"),
 }
-# Names in metrics/ that are not experiments.
-RESERVED = {"data", "majority", "validation"}
+# The file of every section.
+HOMES = dict.fromkeys(Config.model_fields, STUDY)
+HOMES |= {section: file for section, (file, _) in ELSEWHERE.items()}
+# Sections whose entries may be like another.
+ALIKE = ("experiments", "losses", "localizers")
+# Names in metrics/ and models/ that are not experiments.
+RESERVED = {"ablation", "data", "majority", "validation"}
 
 Raw = dict[str, Any]
 Place = tuple[str | int, ...]
@@ -37,8 +42,10 @@ def read(folder: Path = Path()) -> Config:
     """Read params.yaml in a folder and, where they are, the pipelines' own.
 
     Raises:
-        InputError: a file is no YAML, or what `parse` finds wrong.
+        InputError: there is no params.yaml, a file is no YAML, or what `parse` finds wrong.
     """
+    if not (folder / STUDY).exists():
+        raise InputError(f"there is no {folder / STUDY}: go to the repository's root")
     files = (STUDY, LOSSES, LOCALIZER)
     return parse({name: _load(folder / name) for name in files if (folder / name).exists()})
 
@@ -58,7 +65,8 @@ def parse(files: Mapping[str, Any]) -> Config:
         config = Config.model_validate(_filled_in(raw))
         problems += _unknown_names(config)
     except ValidationError as error:
-        problems += [_explain(problem, raw) for problem in error.errors()]
+        told = (each for each in error.errors() if not _of_a_lost_base(each, raw))
+        problems += [_explain(problem, raw) for problem in told]
     if problems:
         raise InputError("parameters are not valid:\n" + "\n".join(dict.fromkeys(problems)))
     return config
@@ -77,14 +85,7 @@ def _joined(files: Mapping[str, Any]) -> Raw:
     for name, raw in files.items():
         if not isinstance(raw, dict):
             raise InputError(f"{name}: no parameters; it holds {type(raw).__name__}, not a mapping")
-    problems = []
-    for name, raw in files.items():
-        known = [key for file, key in ELSEWHERE.values() if file == name]
-        for key in raw:
-            if name == STUDY and key in ELSEWHERE:
-                problems.append(f"  {key}: unknown key; it belongs into {ELSEWHERE[key][0]}")
-            elif name != STUDY and key not in known:
-                problems.append(f"  {name}:{key}: unknown key; remove it{_nearest(key, known)}")
+    problems = [line for name, raw in files.items() for line in _misplaced(name, raw)]
     if problems:
         raise InputError("parameters are not valid:\n" + "\n".join(problems))
     joined = dict(files[STUDY])
@@ -94,10 +95,21 @@ def _joined(files: Mapping[str, Any]) -> Raw:
     return joined
 
 
+def _misplaced(file: str, raw: Raw) -> Iterator[str]:
+    """Sections that are of another file, and those that no file of the pipelines has."""
+    known = [key for name, key in ELSEWHERE.values() if name == file]
+    for key in raw:
+        home, where = HOMES.get(key, file), key if file == STUDY else f"{file}:{key}"
+        if home != file and key not in known:
+            yield f"  {where}: unknown key; it belongs into {home}"
+        elif file != STUDY and key not in known:
+            yield f"  {where}: unknown key; remove it{_nearest(str(key), known)}"
+
+
 def _filled_in(raw: Raw) -> Raw:
     """The parameters with defaults and bases in their places; what is no mapping stays."""
     filled = dict(raw)
-    for section in ("experiments", "losses", "localizers"):
+    for section in ALIKE:
         if isinstance(raw.get(section), dict):
             filled[section] = {
                 name: _whole_entry(raw, section, entry) for name, entry in raw[section].items()
@@ -108,21 +120,17 @@ def _filled_in(raw: Raw) -> Raw:
 def _whole_entry(raw: Raw, section: str, entry: Any) -> Any:  # noqa: ANN401
     if not isinstance(entry, dict):
         return entry
-    for layer in reversed(_layers(raw, section, entry)):
-        entry = merged(layer, entry)
+    base = _base(raw, section, entry)
+    whole = entry
+    # What lies beneath it: what it is like, and below that the defaults.
+    for layer in (base, raw.get("defaults") if section != "localizers" else None):
+        whole = merged(layer, whole) if isinstance(layer, dict) else whole
     # A base that is not there stays, to be told as what it is.
-    return entry if _base(raw, section, entry) is None else _without(entry, "like")
-
-
-def _layers(raw: Raw, section: str, entry: Raw) -> list[Raw]:
-    """What lies beneath an entry, from the bottom: defaults, then what it is like."""
-    defaults = raw.get("defaults") if section != "localizers" else None
-    layers = [defaults, _base(raw, section, entry)]
-    return [_without(layer, "like") for layer in layers if isinstance(layer, dict)]
+    return whole if base is None else _without(whole, "like")
 
 
 def _base(raw: Raw, section: str, entry: Raw) -> Raw | None:
-    bases = raw.get("localizers" if section == "localizers" else "experiments")
+    bases = raw.get(_section_of_bases(section))
     name = entry.get("like")
     base = bases.get(name) if isinstance(bases, dict) and isinstance(name, str) else None
     return base if isinstance(base, dict) and "like" not in base else None
@@ -206,16 +214,22 @@ def _ablation_names(config: Config, base: str, rows: Collection[str]) -> Iterato
     if unknown:
         yield from unknown
         return
+    # What is wrong with the localizer is told of it, and what is in common not of every row.
+    shared, backbone = set(), config.localizers[base].backbone
     for row in (None, *rows):
+        where = ("ablation", "rows", row) if row else ("ablation", "common")
         try:
             found = ablated(config, row).backbone
         except ValidationError as error:
-            where = ("ablation", "rows", row) if row else ("ablation", "common")
             for each in error.errors():
-                yield _line({**each, "loc": (*where, *each["loc"])})
+                mistake = (*each["loc"], each["msg"])
+                if mistake not in shared:
+                    yield _line({**each, "loc": (*where, *each["loc"])})
+                shared |= {mistake} if row is None else set()
             continue
-        key = f"{_spelt(('ablation', 'rows', str(row)))}.backbone"
-        yield from _known(found, config.backbones, key, "backbones")
+        if found != backbone:
+            yield from _known(found, config.backbones, f"{_spelt(where)}.backbone", "backbones")
+        backbone = found if row is None else backbone
 
 
 def _known(value: str, allowed: Collection[str], key: str, where: str) -> Iterator[str]:
@@ -227,42 +241,75 @@ def _known(value: str, allowed: Collection[str], key: str, where: str) -> Iterat
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, set(words) - {word}, n=1)
+    near = difflib.get_close_matches(word, {str(each) for each in words} - {word}, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _of_a_lost_base(problem: Any, raw: Raw) -> bool:  # noqa: ANN401
+    """Whether a key is missing because what its entry is like is not there."""
+    place = problem["loc"]
+    if problem["type"] != "missing" or len(place) < 3 or place[0] not in ALIKE:
+        return False
+    entry = raw[place[0]][place[1]]
+    return "like" in entry and _base(raw, place[0], entry) is None
 
 
 def _explain(problem: Any, raw: Raw) -> str:  # noqa: ANN401
     """One line for one pydantic error, at the key where the value was written."""
     path = tuple(part for part in problem["loc"] if part != "[key]")
-    if problem["type"] == "extra_forbidden" and path[-1] == "like":
+    where = _origin(path, raw)
+    if where[0] in ALIKE and where[2:] == ("like",):
         return _unknown_base(path, problem["input"], raw)
-    return _line({**problem, "loc": _origin(path, raw)})
+    return _line({**problem, "loc": where})
 
 
 def _unknown_base(path: Place, name: Any, raw: Raw) -> str:  # noqa: ANN401
-    section = "localizers" if path[0] == "localizers" else "experiments"
-    bases = [base for base, entry in raw[section].items() if "like" not in (entry or {})]
+    section = _section_of_bases(path[0])
+    entries = raw.get(section)
+    named = entries.items() if isinstance(entries, dict) else ()
+    bases = [base for base, entry in named if isinstance(entry, dict) and "like" not in entry]
     return (
         f"  {_spelt(path)} is {name!r}: give one of {section} that is not like another itself"
         f"{_nearest(str(name), bases)}"
     )
 
 
+def _section_of_bases(section: str | int) -> str:
+    return "localizers" if section == "localizers" else "experiments"
+
+
 def _origin(path: Place, raw: Raw) -> Place:
-    """Where a value was written: in the entry itself, in what it is like, or in defaults."""
-    if len(path) < 3 or path[0] not in ("experiments", "losses", "localizers"):
+    """Where a value was written: in the entry itself, in what it is like, or in defaults.
+
+    What is nowhere is missing in defaults if most experiments leave it to them, else in the base or
+    the entry.
+    """
+    if len(path) < 3 or path[0] not in ALIKE:
         return path
     section, name, *inner = path
-    bases = "localizers" if section == "localizers" else "experiments"
-    base = raw[str(section)][name].get("like")
-    for place in ((section, name), (bases, base), ("defaults",)):
+    entry = raw[str(section)][name]
+    places = [(section, name)]
+    if _base(raw, str(section), entry) is not None:
+        places.append((_section_of_bases(section), entry["like"]))
+    defaults = [] if section == "localizers" else [("defaults",)]
+    for place in (*places, *defaults):
         if _holds(raw, (*place, *inner)):
             return (*place, *inner)
-    return path
+    return (
+        ("defaults", *inner) if defaults and _mostly_left_out(raw, inner) else (*places[-1], *inner)
+    )
+
+
+def _mostly_left_out(raw: Raw, inner: list[str | int]) -> bool:
+    entries = raw.get("experiments")
+    names = list(entries) if isinstance(entries, dict) else []
+    return 2 * sum(_holds(raw, ("experiments", name, *inner)) for name in names) < len(names)
 
 
 def _holds(raw: Any, path: Place) -> bool:  # noqa: ANN401
     for part in path:
+        if isinstance(raw, list):  # one takes the place of another as a whole
+            return True
         if not isinstance(raw, dict) or part not in raw:
             return False
         raw = raw[part]
@@ -274,7 +321,7 @@ def _line(problem: Any) -> str:  # noqa: ANN401
     path = problem["loc"]
     key, message = _spelt(path), problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        known = {name for section in _sections(Section) for name in section.model_fields}
+        known = {"like", *(name for each in _sections(Section) for name in each.model_fields)}
         return f"  {key}: unknown key; remove it{_nearest(str(path[-1]), known)}"
     if problem["type"] == "missing":
         return f"  {key}: missing; add it"

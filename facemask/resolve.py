@@ -90,9 +90,12 @@ def _experiment(config: Config, experiment: Experiment) -> ResolvedExperiment:
 def _search(config: Config, name: str) -> ResolvedSearch:
     search = config.searches[name]
     longest = min(search.max_epochs, _cap(config, search.max_epochs))
+    # What trials do not take from their base must not run the search again when it changes.
+    own = {"epochs": longest, "early_stopping": 0, "repeats": 1}
+    base = config.experiments[search.base].model_copy(update=own)
     return ResolvedSearch(
         **search.model_copy(update={"max_epochs": longest}).model_dump(),
-        experiment=_experiment(config, config.experiments[search.base]),
+        experiment=_experiment(config, base),
     )
 
 

@@ -1,16 +1,27 @@
-"""What several tests start from: drawn scenes and a tiny annotated dataset."""
+"""What several tests start from: drawn scenes, a tiny dataset, a small project that has run."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 from hypothesis import settings
 
 # The same examples everywhere, however slow the machine.
 settings.register_profile("here", deadline=None, derandomize=True)
 settings.load_profile("here")
 
-# Files that take minutes, the longest first.
-LONG = ["test_reproducible", "test_stages", "test_checkpoint", "test_training", "test_search"]
+ROOT = Path(__file__).parent.parent
+
+# Files that take long, the longest first; the last waits for the project that the first makes.
+LONG = ["test_stages", "test_training", "test_checkpoint", "test_search", "test_reproducible"]
 
 
 def pytest_collection_modifyitems(items):
@@ -77,3 +88,148 @@ def without_graphs():
 
 
 eager = pytest.fixture(without_graphs)
+
+
+# A project: a working copy with parameters of its own, run by DVC as a user runs it.
+
+STUDY = "params.yaml"
+LOSSES = "pipelines/losses/params.yaml"
+LOCALIZER = "pipelines/localizer/params.yaml"
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "GIT_AUTHOR_NAME": "test",
+    "GIT_AUTHOR_EMAIL": "test@example.org",
+    "GIT_COMMITTER_NAME": "test",
+    "GIT_COMMITTER_EMAIL": "test@example.org",
+}
+
+
+def run(folder, *command, code=0):
+    """Run a command in a folder; return what it said, on both ways."""
+    done = subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def dvc(folder, *arguments, code=0):
+    return run(folder, sys.executable, "-m", "dvc", *arguments, code=code)
+
+
+def ran(output):
+    """The stages that DVC says it runs."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def edit_params(folder, change, file=STUDY):
+    path = folder / file
+    params = yaml.safe_load(path.read_text())
+    change(params)
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def checkout(folder, changes=None):
+    """A working copy of the project, its parameter files changed by `changes`: {file: function}."""
+    nothing = shutil.ignore_patterns("__pycache__")
+    for name in ("facemask", "stages", "reference", "pipelines", ".dvc/plots"):
+        shutil.copytree(ROOT / name, folder / name, ignore=nothing)
+    for name in ("dvc.yaml", STUDY, ".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvcignore"):
+        shutil.copyfile(ROOT / name, folder / name)
+    for file, change in (changes or {}).items():
+        edit_params(folder, change, file)
+    return folder
+
+
+def commit(folder, message):
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", message)
+
+
+# What the small project consists of.
+EXPERIMENTS = ["scratch_1", "mobilenet_1"]
+MEASURED = [*EXPERIMENTS, "mobilenet_tuned"]
+LOCALIZERS = ["localizer", "localizer_stretched"]
+ENSEMBLE, ROW = "ensemble", "one_look"
+LOSS = "mobilenet_1_giou"
+
+
+def small_study(params):
+    """An experiment on pixels, one on a backbone, a search that starts from it."""
+    params["datasets"]["sample"]["source"] = "drawn:16"
+    params["splits"]["random"]["seed"] = 2  # a photograph with small crops only trains, one judges
+    params["pack"]["sizes"] = [128, 96]
+    params["backbones"] = {"mobilenet_v2": {"application": "MobileNetV2", "input_size": 96}}
+    params["experiments"] = {name: params["experiments"][name] for name in EXPERIMENTS}
+    params["experiments"]["scratch_1"]["epochs"] = 1
+    # Of several epochs, so that a kill can come between two; with a default of its own.
+    params["experiments"]["mobilenet_1"] |= {"epochs": 3, "early_stopping": 9}
+    search = params["searches"]["mobilenet"] | {"base": "mobilenet_1", "max_epochs": 2}
+    search["space"] |= {"layers": [1, 2], "units": [8, 16]}
+    params["searches"] = {"mobilenet": search}
+
+
+def small_losses(params):
+    entry = params["experiments"]["mobilenet_6_giou"] | {"like": "mobilenet_1"}
+    params["experiments"] = {LOSS: entry}
+
+
+def small_localizers(params):
+    """Small, and of the backbone only the beginning, of which nothing is trained."""
+    tap = "block_3_expand_relu"
+    small = {"epochs": 1, "taps": [tap], "frozen": tap, "width": 8}
+    for name in LOCALIZERS:
+        params["localizers"][name] |= small
+    params["localizers"]["localizer"]["canvas"]["size"] = 64
+    params["localizers"]["localizer"]["schedule"]["warmup"] = 0
+    params["ablation"]["common"] = {"repeats": 1}
+    params["ablation"]["rows"] = {ROW: params["ablation"]["rows"][ROW]}
+
+
+SMALL = {STUDY: small_study, LOSSES: small_losses, LOCALIZER: small_localizers}
+
+
+def new_project(folder, changes):
+    """A project under git in which nothing has run."""
+    checkout(folder, changes)
+    run(folder, "git", "init", "-q")
+    commit(folder, "before")
+    return folder
+
+
+@contextmanager
+def once(folder):
+    """Let the processes of one pytest do a thing once: yields whether it is still to be done."""
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder.with_suffix(".done")
+        if done.exists():
+            yield False
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            yield True
+            done.touch()
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """The small study run once from nothing and committed; for all tests, so none changes it."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    folder = place / "project"
+    with once(folder) as due:
+        if due:
+            new_project(folder, SMALL)
+            (place / "output.txt").write_text(dvc(folder, "repro"))
+            commit(folder, "after")
+    return folder
+
+
+@pytest.fixture
+def copy(project, tmp_path):
+    """The small project to do with as one likes."""
+    ignored = shutil.ignore_patterns("tmp", "__pycache__")
+    return shutil.copytree(project, tmp_path / "project", ignore=ignored, symlinks=True)

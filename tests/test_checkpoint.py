@@ -1,7 +1,6 @@
 """Trainings that are stopped and go on, against the same left alone: equal to the last bit."""
 
 import json
-import shutil
 
 import keras
 import numpy as np
@@ -13,14 +12,17 @@ from facemask.training import checkpoint, classifier, loop
 
 SIZE, SEED = 32, 5
 # What can carry something from epoch to epoch: dropout, the optimizer, the rate, the waiting.
+DROPOUT = {"dense": 0.5, "shared": 0.3, "label": 0.2, "box": 0.1}
+PLATEAU = {"name": "plateau", "warmup": 1, "patience": 0, "factor": 0.5}
 KINDS = {
-    "dropout and momentum": {
-        "dropout": {"dense": 0.5, "shared": 0.3, "label": 0.2, "box": 0.1},
-        "optimizer": optimizer("rmsprop", 0.01, momentum=0.9),
-    },
-    "adam on a plateau": {
+    "dropout and a plateau": {
+        "dropout": DROPOUT,
         "optimizer": optimizer("adam", 0.3),
-        "schedule": {"name": "plateau", "warmup": 1, "patience": 0, "factor": 0.5},
+        "schedule": PLATEAU,
+    },
+    "dropout and momentum": {
+        "dropout": DROPOUT,
+        "optimizer": optimizer("rmsprop", 0.01, momentum=0.9),
     },
     "cosine with averaged weights": {
         "optimizer": optimizer("nadam", 0.01, use_ema=True),
@@ -62,10 +64,11 @@ class Witness(keras.callbacks.Callback):
         self.seen.append((epoch, {k: v for k, v in logs.items() if k != "seconds"}))
 
 
-@pytest.fixture(autouse=True)
-def few_steps(monkeypatch):
-    """So that a small training has more batches than Keras runs at once, and is soon traced."""
-    monkeypatch.setattr(loop, "STEPS_PER_CALL", 4)
+@pytest.fixture
+def many_steps(monkeypatch):
+    """As a long training has it: Keras runs several batches at once, and the last of them fewer."""
+    monkeypatch.setattr(loop, "SHORT", 0)
+    monkeypatch.setattr(loop, "STEPS_PER_CALL", 2)
 
 
 @pytest.fixture
@@ -92,78 +95,79 @@ def same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_stopped_training_makes_what_it_would_have_made(kind, data, tmp_path):
-    experiment = on_features(epochs=7, **KINDS[kind])
-    witness = Witness()
-    whole = train(experiment, data, tmp_path / "whole", witness)
-    if "early_stopping" in KINDS[kind]:
-        assert 2 < len(whole[0]) < 7
-    if "plateau" in kind:
-        assert whole[0]["learning_rate"].nunique() > 2
-    other = tmp_path / "stopped"
-    last = len(whole[0]) - 1
-    for epoch, when in ((1, "midst"), (2, "begin"), (last, "end")):
+def check_kills(experiment, data, folder, *kills):
+    """Kills, then a call that is left alone, against a training that was never disturbed."""
+    witness, again = Witness(), Witness()
+    whole = train(experiment, data, folder / "whole", witness)
+    for kill in kills:
         with pytest.raises(KeyboardInterrupt):
-            train(experiment, data, other, Kill(epoch, when))
-    again = Witness()
-    same(train(experiment, data, other, again), whole)
+            train(experiment, data, folder / "stopped", kill)
+    same(train(experiment, data, folder / "stopped", again), whole)
     assert again.seen == witness.seen
+    return whole[0]
 
 
+@pytest.mark.usefixtures("many_steps")
+def test_a_stopped_training_makes_what_it_would_have_made(data, tmp_path):
+    experiment = on_features(epochs=5, batch_size=10, **KINDS["dropout and a plateau"])
+    history = check_kills(experiment, data, tmp_path, Kill(3, "midst"))
+    assert history["learning_rate"].nunique() > 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(KINDS)[1:])
+def test_training_of_every_kind_goes_on(kind, data, tmp_path):
+    experiment = on_features(epochs=7, batch_size=10, **KINDS[kind])
+    kills = [Kill(1, "begin"), Kill(1, "midst"), Kill(2, "end")]
+    history = check_kills(experiment, data, tmp_path, *kills)
+    if "early_stopping" in KINDS[kind]:
+        assert 2 < len(history) < 7
+
+
+@pytest.mark.usefixtures("eager")
 def test_a_training_that_was_over_trains_no_epoch_again(data, tmp_path, capfd):
-    experiment = on_features(epochs=3, **KINDS["dropout and momentum"])
+    splits = data[1]
+    splits.loc[splits["split"] == "val", "label"] ^= 1  # learning makes it worse
+    experiment = on_features(epochs=3, batch_size=25, optimizer=optimizer("adam", 0.1))
     whole = train(experiment, data, tmp_path)
     assert "Epoch 3/3" in capfd.readouterr().out
+    # Only the last state and the best are kept.
+    best = int(whole[0]["val_loss"].idxmin()) + 1
+    assert best < 3
+    kept = {path.name for path in tmp_path.glob("state/*/*.npz")}
+    assert kept == {f"{best}.npz", "3.npz"}
     before = (tmp_path / "model.keras").read_bytes()
     (tmp_path / "model.keras").unlink()
     same(train(experiment, data, tmp_path), whole)
     assert "Epoch" not in capfd.readouterr().out
     assert (tmp_path / "model.keras").read_bytes() == before
-
-
-def test_only_the_last_state_and_the_best_are_kept(data, tmp_path):
-    experiment = on_features(epochs=6, optimizer=optimizer("adam", 0.3))
-    history, _ = train(experiment, data, tmp_path)
-    best = int(history["val_loss"].idxmin()) + 1
-    kept = {path.name for path in tmp_path.glob("state/*/*.npz")}
-    assert kept == {f"{best}.npz", "6.npz"}
-
-
-def test_a_state_of_which_a_part_is_missing_counts_for_nothing(data, tmp_path):
-    experiment = on_features(epochs=6, optimizer=optimizer("adam", 0.3))
-    history, _ = whole = train(experiment, data, tmp_path / "whole")
-    best = int(history["val_loss"].idxmin()) + 1
-    assert best < 6
-    for lost in ("6.npz", f"{best}.npz", "state.json"):
-        shutil.copytree(tmp_path / "whole", tmp_path / lost)
-        (file,) = (tmp_path / lost / "state").glob(f"*/{lost}")
+    # A state of which a part is missing counts for nothing.
+    for lost in (f"{best}.npz", "state.json"):
+        (file,) = tmp_path.glob(f"state/*/{lost}")
         if lost == "state.json":
             file.write_text('{"logs": [')
         else:
             file.unlink()
-        same(train(experiment, data, tmp_path / lost), whole)
+        same(train(experiment, data, tmp_path), whole)
+        assert "Epoch 1/3" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("change", ["seed", "inputs", "experiment"])
-def test_the_state_of_another_training_is_not_taken_over(change, data, tmp_path):
+@pytest.mark.usefixtures("eager")
+def test_the_state_of_another_training_is_not_taken_over(data, tmp_path):
+    """What makes a training another one, the digest's test shows."""
     inputs, splits = data
-    experiment = on_features(epochs=2)
+    experiment = on_features(epochs=1, batch_size=25)
     train(experiment, data, tmp_path)
     (first,) = (tmp_path / "state").iterdir()
     (tmp_path / "state/mine.txt").write_text("a file, not a folder")
-    seed = SEED + (change == "seed")
-    if change == "experiment":
-        experiment = on_features(epochs=3)
-    if change == "inputs":
-        inputs = inputs + np.float32(1)
     classifier.train(
-        experiment, inputs, splits, SIZE, seed, tmp_path / "m.keras", tmp_path / "state"
+        experiment, inputs, splits, SIZE, SEED + 1, tmp_path / "m.keras", tmp_path / "state"
     )
     assert not first.exists()
     assert (tmp_path / "state/mine.txt").exists()
 
 
+@pytest.mark.usefixtures("many_steps")
 def test_a_loss_that_is_not_finite_names_batch_and_last_values(tmp_path):
     """The mean of an epoch is seen every few batches; which one it was is found all the same."""
     splits = toy_splits(count=640, val=8)
@@ -195,24 +199,21 @@ def test_a_loss_that_is_not_finite_names_batch_and_last_values(tmp_path):
     assert len(json.loads(state.read_text())["logs"]) == 1
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_validation_loss_that_is_not_finite_is_told(tmp_path):
     splits = toy_splits(count=40, val=8)
     inputs = toy_features(splits)
     inputs[splits.loc[splits["split"] == "val", "sample"].iloc[0]] = np.inf
     with pytest.raises(InputError, match="validation after epoch") as caught:
-        train(on_features(epochs=2), (inputs, splits), tmp_path)
+        train(on_features(epochs=1), (inputs, splits), tmp_path)
     assert "the last finite values: box_loss 0." in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["scratch_2"])
-def test_convolutions_with_dropout_go_on_as_well(name, tmp_path):
+@pytest.mark.slow
+def test_convolutions_with_dropout_go_on_as_well(tmp_path):
     splits = toy_splits(count=40, val=9)
     crops = np.random.default_rng(0).integers(0, 256, (len(splits), 32, 32, 3), np.uint8)
-    experiment = edited(name, epochs=4)
-    whole = train(experiment, (crops, splits), tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        train(experiment, (crops, splits), tmp_path / "stopped", Kill(2, "midst"))
-    same(train(experiment, (crops, splits), tmp_path / "stopped"), whole)
+    check_kills(edited("scratch_2", epochs=4), (crops, splits), tmp_path, Kill(2, "midst"))
 
 
 def test_the_digest_depends_on_every_argument():

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
+import setuptools
 from typer.testing import CliRunner
 
 from facemask.cli import app
 from facemask.evaluation import significance
 
 ROOT = Path(__file__).parents[1]
-KAGGLE = ROOT / "metrics/kaggle"
+KAGGLE = ROOT / "docs/results/kaggle/metrics"
 NAMES = ["mobilenet_1", "mobilenet_4", "scratch_1"]
+RECORDS = "report/records/study"
 ROW = re.compile(
     r"(?P<figure>[A-Za-z0-9 ]+?)  +(?P<first>\S+) +(?P<second>\S+) +(?P<difference>\S+)"
     r" +(?P<low>\S+) to (?P<high>\S+) +(?P<mark>\*)? +(?P<p>\S+)"
@@ -67,23 +68,38 @@ def reverse(path: Path) -> None:
     table.to_csv(path, index=False)
 
 
+def keep(folder: Path, names: list[str], images: int) -> None:
+    """Predictions of some experiments, of the first photographs alone, and their statistics."""
+    for kind in ("predictions", "statistics"):
+        (folder / kind).mkdir(parents=True)
+    for name in names:
+        table = pd.read_csv(KAGGLE / f"predictions/{name}.csv")
+        first = table["image"].unique()[:images]
+        path = folder / f"predictions/{name}.csv"
+        table[table["image"].isin(first)].to_csv(path, index=False)
+        shutil.copy(KAGGLE / f"statistics/{name}.json", folder / "statistics")
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working copy with parameters and three experiments' predictions of the sample."""
-    predictions = tmp_path / "metrics/sample/predictions"
-    predictions.mkdir(parents=True)
-    for name in NAMES:
-        shutil.copy(ROOT / f"metrics/sample/predictions/{name}.csv", predictions)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    """A working copy with three experiments of the study and one of another pipeline."""
+    keep(tmp_path / RECORDS, NAMES, 40)
+    keep(tmp_path / "report/records/losses", ["mobilenet_6_giou"], 40)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the repository, whose snapshots are those of docs/results."""
+    monkeypatch.chdir(ROOT)
 
 
 @pytest.mark.parametrize(
     "names", [("mobilenet_5", "mobilenet_6"), ("scratch_7", "mobilenet_3"), ("scratch_1",) * 2]
 )
-def test_the_table_is_that_of_the_library(names: tuple[str, str]) -> None:
-    output = facemask("compare", *names, "--metrics", KAGGLE)
+def test_the_table_is_that_of_the_library(here: None, names: tuple[str, str]) -> None:
+    output = facemask("compare", *(f"{name}@kaggle" for name in names))
     tables = [pd.read_csv(KAGGLE / f"predictions/{name}.csv") for name in names]
     expected = significance.compare(*tables).set_index("figure")
     printed = rows(output)
@@ -99,36 +115,52 @@ def test_the_table_is_that_of_the_library(names: tuple[str, str]) -> None:
     for figure in significance.FIGURES:
         assert float(printed[figure]["second"]) == pytest.approx(100 * measured[figure], abs=0.0051)
     told = " ".join(output.split())
-    assert f"A: {names[0]} B: {names[1]} " in told
+    assert f"A: {names[0]}@kaggle B: {names[1]}@kaggle " in told
     assert "424 test samples of 323 photographs." in told
     assert f"{100 * measured['majority_accuracy']:.2f} % of these samples are with_mask" in told
     assert max(map(len, output.splitlines())) <= 80
 
 
-def test_some_rows_are_marked_and_some_are_not() -> None:
+def test_some_rows_are_marked_and_some_are_not(here: None) -> None:
     # Half the weight of the box, all else equal: labels alike, boxes worse.
-    printed = rows(facemask("compare", "mobilenet_1", "mobilenet_3", "--metrics", KAGGLE))
+    printed = rows(facemask("compare", "mobilenet_1@kaggle", "mobilenet_3@kaggle"))
     assert printed["mean_iou"]["mark"] == "*"
     assert printed["accuracy"]["mark"] is None
 
 
-def test_metrics_are_those_of_the_parameters(project: Path) -> None:
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    params["dataset"] = "kaggle"
-    params["split"] |= {"protocol": "grouped", "suffix": "_grouped"}
-    (project / "params.yaml").write_text(yaml.safe_dump(params))
-    shutil.copytree(ROOT / "metrics/kaggle_grouped", project / "metrics/kaggle_grouped")
-    output = facemask("compare", "scratch_7", "mobilenet_6")
-    assert "374 test samples" in output
-    assert "85.83 % of these samples are with_mask" in " ".join(output.split())
+def test_two_that_answer_as_one_are_the_ensemble_of_the_pipeline(here: None) -> None:
+    """From what is kept of its members; six digits of a box are."""
+    both = "localizer@kaggle+localizer_stretched@kaggle"
+    printed = rows(facemask("compare", "ensemble@kaggle", both))
+    measured = json.loads((KAGGLE / "ensemble.json").read_text())["test"]
+    assert list(printed) == significance.FIGURES
+    for figure, cells in printed.items():
+        assert float(cells["second"]) == pytest.approx(100 * measured[figure], abs=0.005001)
+        assert abs(float(cells["difference"])) == 0
 
 
-def test_a_file_needs_no_folder_and_no_parameters(project: Path) -> None:
-    (project / "params.yaml").unlink()
-    one, other = (f"metrics/sample/predictions/{name}.csv" for name in NAMES[:2])
-    found = rows(facemask("compare", one, project / other))
-    assert found == rows(facemask("compare", *NAMES[:2], "--metrics", "metrics/sample"))
-    assert len(found) == len(significance.FIGURES)
+def test_experiments_of_all_pipelines_of_snapshots_and_of_files_are_found(project: Path) -> None:
+    """A snapshot has the records in report/'s layout, or as older ones have them."""
+    records, kept = project / "report/records", project / "docs/results"
+    shutil.copytree(records, kept / "new/records")
+    shutil.copytree(records / "losses", kept / "older/metrics")
+    reverse(kept / "older/metrics/predictions/mobilenet_6_giou.csv")
+    expected = rows(
+        facemask(
+            "compare",
+            records / "losses/predictions/mobilenet_6_giou.csv",
+            f"{RECORDS}/predictions/scratch_1.csv",
+        )
+    )
+    assert len(expected) == len(significance.FIGURES)
+    for names in (
+        ("mobilenet_6_giou", "scratch_1"),
+        ("mobilenet_6_giou@new", "scratch_1"),
+        ("mobilenet_6_giou", "scratch_1@new"),
+    ):
+        assert rows(facemask("compare", *names)) == expected
+    turned = rows(facemask("compare", "mobilenet_6_giou@older", "mobilenet_6_giou"))["accuracy"]
+    assert float(turned["first"]) + float(turned["second"]) == pytest.approx(100, abs=0.011)
 
 
 @pytest.fixture
@@ -139,41 +171,37 @@ def repository(project: Path) -> Path:
     run(project, *dvc, "init", "-q")
     run(project, "git", "add", ".")
     run(project, "git", "commit", "-qm", "measured")
-    reverse(project / "metrics/sample/predictions/mobilenet_4.csv")
+    reverse(project / f"{RECORDS}/predictions/mobilenet_4.csv")
     run(project, *dvc, "exp", "save", "-q", "-n", "turned")
     run(project, "git", "checkout", "-q", ".")
     return project
 
 
-def test_experiments_of_other_revisions(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reverse(repository / "metrics/sample/predictions/mobilenet_1.csv")
+def test_experiments_of_other_revisions(repository: Path) -> None:
+    reverse(repository / f"{RECORDS}/predictions/mobilenet_1.csv")
     for name, revision in (("mobilenet_1", "HEAD"), ("mobilenet_4", "turned")):
         cells = rows(facemask("compare", f"{name}@{revision}", name))["accuracy"]
         assert float(cells["first"]) + float(cells["second"]) == pytest.approx(100, abs=0.011)
         assert float(cells["difference"]) != 0
-    # The revisions of a file are found from a folder below, and by its whole path.
-    (repository / "below").mkdir()
-    monkeypatch.chdir(repository / "below")
-    for folder in ("../metrics/sample", repository / "metrics/sample"):
-        again = facemask("compare", "mobilenet_4@turned", "mobilenet_4", "--metrics", folder)
-        assert rows(again)["accuracy"] == cells
-    # What a revision does not hold, or DVC does not know.
-    lost = facemask("compare", "mobilenet_5@turned", "mobilenet_4", "--metrics", folder, code=1)
-    assert "metrics/sample/predictions at turned (did you mean mobilenet_4?)" in lost
-    lost = facemask("compare", "mobilenet_4@tunred", "mobilenet_4", "--metrics", folder, code=1)
+    # What a revision does not hold, or DVC does not know; snapshots are named too.
+    (repository / "docs/results/mine").mkdir(parents=True)
+    lost = facemask("compare", "mobilenet_5@turned", "mobilenet_4", code=1)
+    assert "there is no mobilenet_5 in turned (did you mean mobilenet_4?)" in lost
+    lost = facemask("compare", "mobilenet_4@tunred", "mobilenet_4", code=1)
     assert "unknown Git revision 'tunred'" in lost
-    assert "dvc exp list" in lost
+    for words in ("dvc exp list", "git log", "mine"):
+        assert words in lost
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["mobilenet_1", "mobilnet_4"], "(did you mean mobilenet_4?); there are: mobilenet_1, mo"),
-        (["zzz", "mobilenet_1"], "metrics/sample/predictions; there are: mobilenet_1, mobilenet_4"),
-        (["mobilenet_1", "mobilenet_4", "--metrics", "metrics"], "no mobilenet_1.csv in metrics/p"),
-        (["mobilenet_1", "nowhere/own.csv"], "no own.csv in nowhere, nor any other CSV file"),
-        (["mobilenet_1@HEAD", "mobilenet_1"], "is not a git repository"),
-        (["mobilenet_1", KAGGLE / "predictions/scratch_1.csv"], "31 in the first, 424 in the sec"),
+        (["zzz", "mobilenet_1"], "there is no zzz in the workspace; there are: mobilenet_1, mobil"),
+        (["mobilenet_1", "mobilenet_1@empty"], "no experiment was measured in empty"),
+        (["mobilenet_1", "nowhere/own.csv"], "there is no nowhere/own.csv; give an experiment"),
+        (["mobilenet_1@HEAD", "mobilenet_1"], "snapshots are empty"),
+        (["mobilenet_1", KAGGLE / "predictions/scratch_1.csv"], " in the first, 424 in the sec"),
         (["mobilenet_1", "bare.csv"], "bare.csv is not a table of predictions: No columns"),
         (["mobilenet_1", "other.csv"], "other.csv is not a table of predictions: no face, flip, a"),
         (
@@ -183,6 +211,7 @@ def test_experiments_of_other_revisions(repository: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_wrong_inputs_end_in_one_message(project: Path, arguments: list[str], told: str) -> None:
+    (project / "docs/results/empty").mkdir(parents=True)
     (project / "bare.csv").touch()
     (project / "other.csv").write_text("image,iou\na.png,0.5\n")
     (project / "photograph.csv").write_bytes(b"\x89PNG\r\n\xff\xfe")
@@ -192,37 +221,49 @@ def test_wrong_inputs_end_in_one_message(project: Path, arguments: list[str], to
     assert "Traceback" not in message
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (None, "no params.yaml here: go to the repository's root, or give --metrics FOLDER"),
-        ("a: [", "params.yaml is not YAML"),
-        ("a: 1", "params.yaml is not valid"),
-    ],
-)
-def test_wrong_parameters_end_in_one_message(project: Path, text: str | None, told: str) -> None:
-    (project / "params.yaml").unlink()
-    if text:
-        (project / "params.yaml").write_text(text)
-    assert told in facemask("compare", "mobilenet_1", "mobilenet_4", code=1)
+def test_where_nothing_was_measured_it_is_said_what_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "dvc repro" in facemask("compare", "mobilenet_1", "mobilenet_4", code=1)
+
+
+def test_a_table_that_is_being_written_is_no_experiment(project: Path) -> None:
+    (project / f"{RECORDS}/predictions/.scratch_9.csv").touch()
+    lost = facemask("compare", "scratch_9", "scratch_1", code=1)
+    assert lost.strip().endswith("there are: mobilenet_1, mobilenet_4, mobilenet_6_giou, scratch_1")
+
+
+def test_who_cannot_answer_as_one_is_told(project: Path) -> None:
+    together = ("compare", "mobilenet_1", "mobilenet_1+mobilenet_4")
+    statistics = project / f"{RECORDS}/statistics/mobilenet_1.json"
+    statistics.write_text('{"count": 1}')
+    assert "mobilenet_1.json tells no temperature: 'calibration'" in facemask(*together, code=1)
+    statistics.unlink()
+    assert "there is no mobilenet_1 in the workspace" in facemask(*together, code=1)
+    lost = facemask("compare", "mobilenet_1", "mobilenet_1+mobilnet_4", code=1)
+    assert "(did you mean mobilenet_4?)" in lost
 
 
 def test_help_tells_the_commands_and_their_arguments() -> None:
-    assert "Compare two experiments on the same test samples." in facemask("--help")
+    told = facemask("--help")
+    for command in ("compare", "pool", "snapshot"):
+        assert command in told
+        assert facemask(command, "--help")
     told = facemask("compare", "--help")
-    for word in ("NAME@REVISION", "--metrics", "params.yaml", "95 % interval"):
+    for word in ("NAME@WHERE", "docs/results", "95 % interval", "localizer@kaggle"):
         assert word in told
 
 
-def test_neither_tensorflow_nor_keras_is_loaded() -> None:
-    """As a person runs it: another process, another folder's stdout, and no network's library."""
+def test_neither_tensorflow_nor_keras_is_loaded(here: None) -> None:
+    """As a person runs it: another process, and no network's library."""
     code = (
         "import atexit, sys\n"
         "atexit.register(lambda: print({'keras', 'tensorflow', 'torch'} & set(sys.modules)))\n"
         "sys.argv[0] = 'facemask'\n"
         "import facemask.__main__\n"
     )
-    arguments = ["compare", "mobilenet_5", "mobilenet_6", "--metrics", str(KAGGLE)]
+    arguments = ["compare", "mobilenet_5@kaggle", "mobilenet_6@kaggle"]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=ROOT,
@@ -238,51 +279,31 @@ def test_the_installed_command_and_packages_are_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     module, _, name = project["project"]["scripts"]["facemask"].partition(":")
     assert getattr(importlib.import_module(module), name) is app
-    folders = sorted(file.parent for file in (ROOT / "facemask").rglob("__init__.py"))
-    packages = [".".join(folder.relative_to(ROOT).parts) for folder in folders]
-    assert project["tool"]["setuptools"]["packages"] == packages
+    found = setuptools.find_packages(ROOT, **project["tool"]["setuptools"]["packages"]["find"])
+    folders = {file.parent.relative_to(ROOT) for file in (ROOT / "facemask").rglob("*.py")}
+    assert set(found) == {".".join(folder.parts) for folder in folders}
 
 
-def test_pooled_folds_are_printed_and_kept(tmp_path: Path) -> None:
+def test_pooled_folds_are_printed_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = pd.read_csv(KAGGLE / "predictions/mobilenet_1.csv")
     images = table["image"].unique()
-    folders = [tmp_path / "kaggle_grouped", tmp_path / "kaggle_grouped_1"]
-    for folder, part in zip(folders, (images[:50], images[50:]), strict=True):
-        (folder / "predictions").mkdir(parents=True)
-        fold = table[table["image"].isin(part)]
-        fold.to_csv(folder / "predictions/mobilenet_1.csv", index=False)
-    output = facemask("pool", "mobilenet_1", *folders, "--to", tmp_path / "pooled.json")
+    for name, part in (("one", images[:50]), ("two", images[50:])):
+        folder = tmp_path / "docs/results" / name / "records/study/predictions"
+        folder.mkdir(parents=True)
+        table[table["image"].isin(part)].to_csv(folder / "mobilenet_1.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    output = facemask("pool", "mobilenet_1", "one", "two", "--to", "pooled.json")
     kept = json.loads((tmp_path / "pooled.json").read_text())
     assert kept["samples"] == len(table)
     assert kept["majority_accuracy"] == pytest.approx((table["actual"] == "with_mask").mean())
     assert f"{100 * kept['majority_accuracy']:.2f} % of these samples are with_mask" in output
+    whole = significance.figures(table)
     for name, figure in kept["figures"].items():
+        assert figure["value"] == pytest.approx(whole[name])
         cells = " ".join(f"{100 * value:.2f}" for value in figure["folds"])
         line = re.escape(f"{100 * figure['value']:.2f}") + r" .*" + re.escape(cells)
         title = name.replace("_", " ").replace("iou", "IoU")
         assert re.search(rf"^{title} +{line}$", output, re.MULTILINE)
     assert f"{len(table)} test samples of {len(images)} photographs" in output
-    told = facemask("pool", "mobilenet_1", folders[0], folders[0], code=1)
+    told = facemask("pool", "mobilenet_1", "one", "one", code=1)
     assert "tested in several folds" in told
-
-
-def test_two_that_answer_as_one_are_the_ensemble_of_the_pipeline() -> None:
-    """From what is kept of its members; six digits of a box are."""
-    both = "localizer+localizer_stretched"
-    printed = rows(facemask("compare", "ensemble", both, "--metrics", KAGGLE))
-    measured = json.loads((KAGGLE / "ensemble.json").read_text())["test"]
-    assert list(printed) == significance.FIGURES
-    for figure, cells in printed.items():
-        assert float(cells["second"]) == pytest.approx(100 * measured[figure], abs=0.005001)
-        assert abs(float(cells["difference"])) == 0
-
-
-def test_who_cannot_answer_as_one_is_told(project: Path) -> None:
-    together = ("compare", "mobilenet_1", "mobilenet_1+mobilenet_4")
-    assert "no mobilenet_1.json in metrics/sample/statistics" in facemask(*together, code=1)
-    folder = project / "metrics/sample/statistics"
-    folder.mkdir()
-    (folder / "mobilenet_1.json").write_text('{"count": 1}')
-    assert "mobilenet_1.json tells no temperature: 'calibration'" in facemask(*together, code=1)
-    lost = facemask("compare", "mobilenet_1", "mobilenet_1+mobilnet_4", code=1)
-    assert "(did you mean mobilenet_4?)" in lost

@@ -503,13 +503,13 @@ def dataset(images, faces, side=40, masked=lambda number: number % 2, width=2000
     return pd.DataFrame(rows, columns=annotations.COLUMNS)
 
 
-def divided(faces, min_area, protocol):
+def divided(faces, min_area, kind):
     crops, _ = crop_table(faces, "manhattan", 5, 2, min_area)
     samples = splits.add_flips(crops, True)
-    if protocol == "report":
-        return splits.report_protocol(samples, 0.2, 0.2, 42)
+    if kind == "random":
+        return splits.random_split(samples, 0.2, 0.2, 42)
     groups = pd.Series(range(faces["image"].nunique()), faces["image"].unique())
-    return splits.grouped_protocol(samples, groups, 0.2, 0.2, 42)
+    return splits.grouped_split(samples, groups, 0.2, 0.2, 42)
 
 
 # What a whole dataset can lack: its faces, min_area, what is told (None: nothing is wrong).
@@ -530,13 +530,13 @@ WHOLE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("protocol", ["report", "grouped"])
+@pytest.mark.parametrize("kind", ["random", "grouped"])
 @pytest.mark.parametrize("case", WHOLE)
-def test_what_a_whole_dataset_lacks_is_told(case, protocol):
+def test_what_a_whole_dataset_lacks_is_told(case, kind):
     faces, min_area, told = WHOLE[case]
     if told is None:
-        assert set(divided(faces, min_area, protocol)["split"]) >= {"train", "val", "test"}
+        assert set(divided(faces, min_area, kind)["split"]) >= {"train", "val", "test"}
         return
     with pytest.raises(InputError) as caught:
-        divided(faces, min_area, protocol)
+        divided(faces, min_area, kind)
     assert told in str(caught.value)

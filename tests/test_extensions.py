@@ -37,7 +37,7 @@ def page(**changes):
     )
     given = {
         "dataset": "toys",
-        "protocol": "grouped",
+        "split": "grouped_0",
         "metrics": {
             "finder": {
                 "val": figures | {"accuracy": 0.625},
@@ -86,6 +86,8 @@ def test_every_figure_stands_in_its_row() -> None:
     assert cells(text, "`finder` | 62.50")[2:] == ["50.00"] * 5
     assert cells(text, "`finder` | 1.23")[2:] == ["5.00", "1.00"]
     assert cells(text, "to 16 px")[1:] == ["7", "75.00", "25.00", "12.50"]
+    assert "toys" in text.splitlines()[0]
+    assert "`grouped_0`" in text
     assert "All rows that do not say otherwise: epochs=8." in text.replace("\n", " ")
 
 

@@ -104,7 +104,7 @@ def test_no_crop_at_all_ends_in_a_message(faces, min_area, enabled):
     )
     with pytest.raises(InputError, match=r"min_area|classes"):
         crops, _ = crop_table(table[:faces], "manhattan", 5, 2, min_area)
-        splits.report_protocol(splits.add_flips(crops, enabled), 0.2, 0.2, 0)
+        splits.random_split(splits.add_flips(crops, enabled), 0.2, 0.2, 0)
 
 
 @given(labels=st.lists(st.integers(0, 1), min_size=1, max_size=60), seed=st.integers(0, 2**32 - 1))

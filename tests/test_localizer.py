@@ -7,23 +7,31 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import yaml
 
+from facemask import params
 from facemask.config import Localizer
 from facemask.errors import InputError
 from facemask.models.backbones import build_application
 from facemask.models.localizer import StrongestFace, build_localizer, cell_middles
 
 ROOT = Path(__file__).parents[1]
+BASE = params.read(ROOT).localizers["localizer"].model_dump()
 SIZE = 64
 
 
+def settings(**changes):
+    return Localizer.model_validate(BASE | {"width": 8} | changes)
+
+
 def built(**changes):
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    entry = params["localizers"]["localizer"] | {"width": 8} | changes
-    settings = Localizer.model_validate(entry)
     application, preprocess, _ = build_application("MobileNetV2", SIZE, "random")
-    return build_localizer(settings, application, preprocess)
+    return build_localizer(settings(**changes), application, preprocess)
+
+
+@pytest.fixture(scope="module")
+def application():
+    """Of tests that do not come to change it."""
+    return build_application("MobileNetV2", SIZE, "random")[:2]
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +111,7 @@ def test_layers_behind_the_frozen_ones_are_trained_but_for_their_statistics(froz
     application, preprocess, _ = build_application("MobileNetV2", SIZE, "random")
     first = application.layers[0].name
     last = first if frozen == "input_layer" else frozen
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    entry = params["localizers"]["localizer"] | {"width": 8, "frozen": last}
-    model = build_localizer(Localizer.model_validate(entry), application, preprocess)
+    model = build_localizer(settings(frozen=last), application, preprocess)
     names = [layer.name for layer in application.layers]
     trained = {weight.path for weight in model.trainable_weights}
     for number, layer in enumerate(application.layers):
@@ -141,6 +147,6 @@ def test_one_tap_needs_no_merging():
         ({"taps": ["block_6_expand_relu", "out_relu"]}, "does not double"),
     ],
 )
-def test_taps_that_do_not_fit_are_told(changes, told):
+def test_taps_that_do_not_fit_are_told(changes, told, application):
     with pytest.raises(InputError, match=told):
-        built(**changes)
+        build_localizer(settings(**changes), *application)

@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-from facemask.schema import true_boxes
 import pandas as pd
 import pytest
 from test_localizing import settings, toys
@@ -10,6 +9,7 @@ from test_localizing import settings, toys
 from facemask.evaluation import error_analysis
 from facemask.inference.predict import table_of
 from facemask.reporting import localizer_plots, plots
+from facemask.schema import true_boxes
 
 __all__ = ["toys"]
 

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from facemask.schema import true_boxes
 import pandas as pd
 import pytest
-import yaml
 
+from facemask import params
 from facemask.config import Localizer
 from facemask.data.arrays import Crops, own_shapes
 from facemask.inference.localizer import agreement, answer, predict, together
 from facemask.models import boxes
+from facemask.schema import true_boxes
 from facemask.training import localizer
 
 ROOT = Path(__file__).parents[1]
@@ -21,8 +21,7 @@ SPLITS = ["train"] * 16 + ["val"] * 4 + ["test"] * 4
 
 
 def settings(**changes):
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    entry = params["localizers"]["localizer"]
+    entry = params.read(ROOT).localizers["localizer"].model_dump()
     entry |= {"canvas": {"size": SIZE, "fit": "letterbox", "closer": 0.4, "looks": 2}, "width": 8}
     entry |= {"batch_size": 8, "epochs": 2}
     return Localizer.model_validate(entry | changes)
@@ -204,10 +203,26 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-TAP = "block_3_expand_relu"  # the backbone ends there, and is quick
+TAP = "last"
 
 
-@pytest.mark.usefixtures("eager")
+def small_application(name, size, weights):
+    """Stands for an application of Keras, which takes a second to build: two convolutions."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((size, size, 3))
+    x = keras.layers.Conv2D(8, 5, strides=4, padding="same", activation="relu", name="first")(
+        inputs
+    )
+    x = keras.layers.Conv2D(16, 3, strides=2, padding="same", activation="relu", name=TAP)(x)
+    return keras.Model(inputs, x), keras.layers.Rescaling(1 / 127.5, offset=-1), weights
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(localizer, "build_application", small_application)
+
+
+@pytest.mark.usefixtures("eager", "small")
 def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
     crops, splits = toys
     first = {"epochs": 2, "learning_rate": 0.005}
@@ -215,7 +230,7 @@ def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
 
     def train(name, *callbacks):
         return localizer.train(
-            chosen, "MobileNetV2", "random", crops, splits, 3,
+            chosen, "Small", "random", crops, splits, 3,
             tmp_path / f"{name}.keras", tmp_path / name, callbacks,
         )  # fmt: skip
 
@@ -240,21 +255,19 @@ def test_a_training_goes_on_learns_and_answers(toys, tmp_path):
     assert table["probability"].between(0, 1).all()
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("eager", "small")
 def test_the_head_is_trained_alone_and_the_best_epoch_of_both_steps_is_kept(toys, tmp_path):
     crops, splits = toys
     first = {"epochs": 1, "learning_rate": 0.001}
     # A rate that destroys what the first step found.
     chosen = settings(
-        taps=[TAP], frozen="Conv1", optimizer=rate(10.0), head_first=first, epochs=1,
+        taps=[TAP], frozen="first", optimizer=rate(10.0), head_first=first, epochs=1,
         schedule={"name": "constant", "warmup": 0, "patience": 0, "factor": 0},
     )  # fmt: skip
     alone = localizer.head_only(chosen)
     assert (alone.frozen, alone.epochs, alone.optimizer.learning_rate) == (TAP, 1, 0.001)
     file = tmp_path / "model.keras"
-    history = localizer.train(
-        chosen, "MobileNetV2", "random", crops, splits, 3, file, tmp_path / "state"
-    )
+    history = localizer.train(chosen, "Small", "random", crops, splits, 3, file, tmp_path / "state")
     assert history["val_loss"].idxmin() == 0
     model = keras.saving.load_model(file, compile=False)
     val = splits[splits["split"] == "val"]
@@ -264,19 +277,19 @@ def test_the_head_is_trained_alone_and_the_best_epoch_of_both_steps_is_kept(toys
     assert iou.mean() == pytest.approx(history["val_box_iou"][0], abs=1e-5)
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.mark.usefixtures("eager", "small")
 def test_averaged_weights_are_those_that_are_validated_and_kept(toys, tmp_path):
     crops, splits = toys
     # A mean that never moves stays at the first weights, whatever the rate.
     still = {"use_ema": True, "ema_momentum": 1.0}
     chosen = settings(taps=[TAP], frozen=TAP, epochs=2, optimizer=rate(0.01) | {"options": still})
     history = localizer.train(
-        chosen, "MobileNetV2", "random", crops, splits, 3, tmp_path / "m.keras", tmp_path / "state"
+        chosen, "Small", "random", crops, splits, 3, tmp_path / "m.keras", tmp_path / "state"
     )
     assert history["val_loss"][0] == pytest.approx(history["val_loss"][1], abs=1e-6)
     moving = localizer.train(
         chosen.model_copy(update={"optimizer": settings(optimizer=rate(0.01)).optimizer}),
-        "MobileNetV2", "random", crops, splits, 3, tmp_path / "n.keras", tmp_path / "other",
+        "Small", "random", crops, splits, 3, tmp_path / "n.keras", tmp_path / "other",
     )  # fmt: skip
     assert abs(moving["val_loss"][0] - moving["val_loss"][1]) > 1e-3
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from facemask.evaluation import metrics
+from facemask.evaluation import calibration, metrics, significance
 
 WITH, WITHOUT = "with_mask", "without_mask"
 FIGURES = [
@@ -95,7 +95,7 @@ def test_always_with_mask_scores_the_majority() -> None:
     assert found["balanced_accuracy"] == pytest.approx(0.5)
 
 
-def test_summary_has_the_shape_of_a_metrics_file() -> None:
+def test_summary_has_the_shape_of_a_record() -> None:
     history = pd.DataFrame(
         {
             "epoch": [1, 2, 3, 4],
@@ -103,9 +103,7 @@ def test_summary_has_the_shape_of_a_metrics_file() -> None:
             "seconds": [1.26, 2.0, 3.0, 4.0],
         }
     )
-    found = metrics.summary(
-        random_predictions(), history, {"total": 2587205, "trainable": 329221}, "report"
-    )
+    found = metrics.summary(random_predictions(), history, {"total": 2587205, "trainable": 329221})
     shape = {key: list(value) if isinstance(value, dict) else None for key, value in found.items()}
     assert shape == {
         "train": ["accuracy", "mean_iou"],
@@ -115,14 +113,66 @@ def test_summary_has_the_shape_of_a_metrics_file() -> None:
         "epochs": None,
         "best_epoch": None,
         "train_seconds": None,
-        "protocol": None,
     }
     assert found["params"] == {"total": 2587205, "trainable": 329221}
-    assert (found["epochs"], found["best_epoch"], found["protocol"]) == (4, 2, "report")
+    assert (found["epochs"], found["best_epoch"]) == (4, 2)
     assert found["train_seconds"] == pytest.approx(10.3)
     assert json.loads(json.dumps(found)) == found
     for name in ("train", "val", "test"):
         assert all(0 <= value <= 1 for value in found[name].values())
+
+
+def with_answers(seed: int) -> pd.DataFrame:
+    """Predictions with all that intervals and calibration ask for."""
+    table = random_predictions(seed)
+    rng = np.random.default_rng(seed)
+    right = rng.random(len(table))
+    probability = np.where(table["predicted"] == WITH, 0.5 + right / 2, 0.5 - right / 2)
+    boxes = dict.fromkeys(significance.TRUE, 0.5)
+    image = np.arange(len(table)) // 2
+    return table.assign(probability=probability, image=image, face=0, flip=0, **boxes)
+
+
+def test_confidence_is_of_the_first_repeat_and_the_spread_of_all() -> None:
+    tables = [with_answers(seed) for seed in (3, 4, 5)]
+    test = tables[0][tables[0]["split"] == "test"]
+    alone, several = metrics.confidence(tables[:1]), metrics.confidence(tables)
+    assert (alone["count"], several["count"]) == (1, 3)
+    assert "repeats" not in alone
+    for sure in (alone, several):
+        assert sure["intervals"] == significance.intervals(test)
+        assert sure["calibration"] == calibration.summary(tables[0])
+    accuracies = [metrics.measure(table)["test"]["accuracy"] for table in tables]
+    spread = several["repeats"]["accuracy"]
+    assert spread["mean"] == pytest.approx(np.mean(accuracies))
+    assert spread["std"] == pytest.approx(np.std(accuracies, ddof=1))
+
+
+def test_the_headline_is_few_numbers_of_test_and_validation_samples() -> None:
+    """An accuracy never stands without that of the majority and both recalls."""
+    tables = [with_answers(seed) for seed in (3, 4)]
+    history = pd.DataFrame({"epoch": [1], "val_loss": [0.9], "seconds": [1.0]})
+    measured = metrics.summary(tables[0], history, {"total": 1, "trainable": 1})
+    figures = metrics.measure(tables[0])
+    test, val = figures["test"], figures["val"]
+    expected = {
+        "accuracy": test["accuracy"],
+        "majority": test["majority_accuracy"],
+        "recall_with": test["recall_with_mask"],
+        "recall_without": test["recall_without_mask"],
+        "iou": test["mean_iou"],
+        "val_accuracy": val["accuracy"],
+        "val_iou": val["mean_iou"],
+    }
+    alone = metrics.headline({**measured, **metrics.confidence(tables[:1])})
+    assert alone == expected
+    assert all(isinstance(value, float) for value in alone.values())
+    several = metrics.headline({**measured, **metrics.confidence(tables)})
+    ious = [metrics.measure(table)["test"]["mean_iou"] for table in tables]
+    assert several.items() >= expected.items()
+    assert several["iou_mean"] == pytest.approx(np.mean(ious))
+    assert several["iou_std"] == pytest.approx(np.std(ious, ddof=1))
+    assert set(several) - set(expected) == {"accuracy_mean", "accuracy_std", "iou_mean", "iou_std"}
 
 
 def test_what_decisions_go_by_is_of_every_seed_and_not_of_the_test() -> None:

@@ -13,15 +13,15 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from keras import layers
 
-from facemask.config import Backbone, Experiment, parse
+from facemask import params, resolve
+from facemask.config import Backbone, Experiment
 from facemask.errors import InputError
 from facemask.models import backbones, heads
 
 ROOT = Path(__file__).parents[1]
-CONFIG = parse(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
+CONFIG = params.read(ROOT)
 PUBLISHED = pd.read_csv(ROOT / "reference" / "published_results.csv", index_col="id")
 
 # Layers from the input to the label head and to the box head, as the study describes them:
@@ -130,7 +130,7 @@ def test_every_published_experiment_is_there() -> None:
 @pytest.mark.parametrize("name", PUBLISHED.index)
 def test_parameters_are_the_published_ones(name: str) -> None:
     model = head_of(name)
-    if source := CONFIG.backbone(name):
+    if source := resolve.backbone(CONFIG, name):
         model = backbones.assemble(backbone(source), model)
     assert count(model.weights) == model.count_params() == PUBLISHED.total_params[name]
     assert count(model.trainable_weights) == PUBLISHED.trainable_params[name]
@@ -237,7 +237,7 @@ def end_to_end(source: str, frozen: keras.Model, head: keras.Model) -> keras.Mod
 
 @pytest.mark.parametrize("name", ["mobilenet_6", "xception_2"])
 def test_assembled_network_is_the_end_to_end_network(name: str) -> None:
-    source = CONFIG.backbone(name)
+    source = resolve.backbone(CONFIG, name)
     frozen, head = backbone(source), head_of(name)
     images = pixels(frozen.input_shape[1])
     whole = answer(backbones.assemble(frozen, head), images)
@@ -261,9 +261,9 @@ def test_random_backbone_tells_images_apart(name: str) -> None:
 
 
 def test_random_weights_are_the_same_in_two_builds() -> None:
-    first, loaded = backbones.build_backbone(BACKBONES["mobilenet_v2"], "random")
+    first = backbone("mobilenet_v2")
     keras.utils.set_random_seed(99)  # what ran before must not matter
-    second, _ = backbones.build_backbone(BACKBONES["mobilenet_v2"], "random")
+    second, loaded = backbones.build_backbone(BACKBONES["mobilenet_v2"], "random")
     for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     digest = backbones.weights_digest(first, loaded)
@@ -297,12 +297,10 @@ def test_assembled_network_reloads_in_safe_mode(tmp_path: Path) -> None:
 
 
 def test_another_application_works_by_its_name(tmp_path: Path) -> None:
-    # Its preprocessing swaps the channels and subtracts a mean of each.
-    model, loaded = backbones.build_backbone(
-        Backbone(application="ResNet50", input_size=32), "random"
-    )
-    assert loaded == "random" and model.output_shape == (None, 2048)
-    base = keras.applications.ResNet50(
+    # Its preprocessing swaps the channels and subtracts a mean of each; few layers, soon built.
+    model, loaded = backbones.build_backbone(Backbone(application="VGG16", input_size=32), "random")
+    assert loaded == "random" and model.output_shape == (None, 512)
+    base = keras.applications.VGG16(
         include_top=False, weights=None, pooling="avg", input_shape=(32, 32, 3)
     )
     base.set_weights(model.get_weights())
@@ -315,12 +313,18 @@ def test_another_application_works_by_its_name(tmp_path: Path) -> None:
     np.testing.assert_allclose(answer(again, images), features, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2.weights.h5", "mobilenet_v2_1.0.weights.h5"])
-def test_weights_come_from_the_one_file_of_the_application(name: str, tmp_path: Path) -> None:
+@cache
+def other_weights() -> keras.Model:
+    """An application with weights that are not those of `random`."""
     keras.utils.set_random_seed(7)
-    base = keras.applications.MobileNetV2(
+    return keras.applications.MobileNetV2(
         include_top=False, weights=None, pooling="avg", input_shape=(64, 64, 3)
     )
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2.weights.h5", "mobilenet_v2_1.0.weights.h5"])
+def test_weights_come_from_the_one_file_of_the_application(name: str, tmp_path: Path) -> None:
+    base = other_weights()
     base.save_weights(tmp_path / "mobilenet_v2.weights.h5")
     file = (tmp_path / "mobilenet_v2.weights.h5").rename(tmp_path / name)
     (tmp_path / "xception.weights.h5").write_bytes(b"another application's")

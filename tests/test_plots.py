@@ -295,5 +295,5 @@ def test_an_unknown_format_is_refused(tmp_path):
 
 
 def test_no_global_state_of_pyplot():
-    code = "import sys, facemask.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, facemask.reporting.assets; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemask import config
+from facemask import params
 from facemask.config import Experiment
 from facemask.inference import predict
 from facemask.models import heads
 
-CONFIG = config.read(Path(__file__).parents[1] / "params.yaml")
+CONFIG = params.read(Path(__file__).parents[1])
 SIZE = 32
 WITH, WITHOUT = "with_mask", "without_mask"
 

@@ -139,13 +139,13 @@ def test_rectangles_of_each_distance(parsed, crops, metric, count):
     assert (both["box_y1"] <= both["y1"] - both["y0"]).all()
 
 
-def test_both_protocols(table, parsed, crops):
+def test_both_splits(table, parsed, crops):
     samples = splits.add_flips(crops, True)
     groups = table.set_index("image")["group"]
-    study = splits.report_protocol(samples, 0.2, 0.2, 42)
+    study = splits.random_split(samples, 0.2, 0.2, 42)
     assert study["split"].value_counts().to_dict() == {"train": 1356, "val": 340, "test": 424}
     assert splits.leaking(study, groups) > 200  # most of the study's test photographs were seen
-    grouped = splits.grouped_protocol(samples, groups, 0.2, 0.2, 42)
+    grouped = splits.grouped_split(samples, groups, 0.2, 0.2, 42)
     assert splits.leaking(grouped, groups) == 0
     _, small = crop_table(parsed[0], "manhattan", 5, 2, 16090)
     small = splits.only_training(splits.number_on(small, len(samples)), grouped, groups)

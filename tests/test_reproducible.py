@@ -1,12 +1,14 @@
-"""The whole pipeline from nothing, twice: once undisturbed, once killed again and again.
+"""What kills, full disks and two runs at once leave behind; the whole study from nothing once more.
 
-What both make is compared byte by byte. DVC and the stages are real, the dataset is drawn.
+What is made after a kill is compared byte by byte with what was made undisturbed.
 """
 
+import fcntl
 import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,42 +16,19 @@ import threading
 import time
 import zipfile
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from test_stages import ENVIRONMENT, checkout, dvc, run
+from conftest import ENVIRONMENT, SMALL, STUDY, checkout, dvc, new_project, ran, run
 
-EXPERIMENTS = ["mobilenet_5"]
-# Of every stage; of those that start in a moment more.
-KILLS = {"embed": 2, "tune": 3, "train": 4, "evaluate": 1, "report": 1, None: 4}
+# A kill between two steps of DVC can leave an empty folder in its run cache; every later run of
+# that stage then ends with these words.
+EMPTY = "join() argument must be str, bytes, or os.PathLike object, not 'NoneType'"
+MEND = ("find", ".dvc/cache/runs", "-type", "d", "-empty", "-delete")
+# Of a stage that is named: how often it is killed.
+KILLS = {"tune": 2, "train": 2}
 # What a run measures of the machine rather than makes.
 CLOCK = {"seconds", "train_seconds"}
-
-
-def small(workers):
-    def change(params):
-        params["workers"] = workers
-        params["datasets"]["sample"]["source"] = "drawn:16"
-        params["backbones"] = {"mobilenet_v2": params["backbones"]["mobilenet_v2"]}
-        for dataset in params["datasets"].values():
-            dataset["remarks"] = {}
-        params["experiments"] = {name: params["experiments"][name] for name in EXPERIMENTS}
-        params["experiments"]["mobilenet_5"] |= {"epochs": 3, "seeds": 2}
-        params |= {"localizers": {}, "ensembles": {}}
-        params["ablation"]["rows"] = {}
-        params["searches"] = {"mobilenet": params["searches"]["mobilenet"] | {"max_epochs": 2}}
-        params["searches"]["mobilenet"]["space"] |= {"units": [8, 16, 32]}
-
-    return change
-
-
-def project(folder, workers):
-    folder = checkout(folder, small(workers))
-    run(folder, "git", "init", "-q")
-    run(folder, "git", "add", ".")
-    run(folder, "git", "commit", "-qm", "before")
-    return folder
 
 
 class Repro:
@@ -57,7 +36,7 @@ class Repro:
 
     def __init__(self, folder, *targets):
         self.began = {}
-        self.log = []
+        self.lines = []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro", *targets],
             cwd=folder, env=ENVIRONMENT | {"PYTHONUNBUFFERED": "1"}, text=True,
@@ -68,9 +47,17 @@ class Repro:
 
     def read(self):
         for line in self.process.stdout:
-            self.log.append(line)
+            self.lines.append(line)
             if line.startswith("Running stage"):
                 self.began[line.split("'")[1]] = time.monotonic()
+
+    @property
+    def over(self):
+        return self.process.poll() is not None
+
+    @property
+    def log(self):
+        return "".join(self.lines)
 
     def wait(self):
         self.process.wait()
@@ -79,52 +66,53 @@ class Repro:
 
     def kill(self):
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.wait()
+        return self.wait()
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """A project run once, and how many seconds each stage took."""
-    folder = project(tmp_path_factory.mktemp("undisturbed"), 1)
-    repro = Repro(folder)
-    assert repro.wait() == 0, "".join(repro.log)
-    times = [*repro.began.values(), time.monotonic()]
-    return folder, dict(zip(repro.began, np.diff(times), strict=True))
+def mended(folder, log):
+    """Do as a user would about what a kill has left of DVC's own; return whether it was that."""
+    if EMPTY in log:
+        run(folder, *MEND)
+    elif "'./dvc.lock' is invalid" in log or "'./dvc.lock' validation failed" in log:
+        (folder / "dvc.lock").unlink()  # torn: the run cache knows what was made
+    else:
+        return False
+    return True
 
 
-@pytest.fixture(scope="module")
-def killed(undisturbed, tmp_path_factory):
-    """A project that was killed at random moments of every stage, and then left alone."""
-    _, seconds = undisturbed
-    folder = project(tmp_path_factory.mktemp("killed"), 3)
-    chance = random.Random(0)
-    kills = 0
-    for stage in seconds:
-        for _ in range(KILLS.get(stage.partition("@")[0], KILLS[None])):
-            # Stages that go on where they were take less than the first time.
-            kills += kill(folder, stage, chance.uniform(0, 0.7 * seconds[stage]))
-    repro = Repro(folder)
-    assert repro.wait() == 0, "".join(repro.log)
-    return folder, kills
+def finish(folder, *targets):
+    """Repro to its end, whatever a kill before it has left; returns what it said."""
+    repro = Repro(folder, *targets)
+    while repro.wait() and mended(folder, repro.log):
+        repro = Repro(folder, *targets)
+    assert repro.process.returncode == 0, repro.log
+    return repro.log
 
 
-def kill(folder, stage, after):
-    """Kill a repro so many seconds after a stage began; return whether it came to that."""
-    repro = Repro(folder, stage)
-    while stage not in repro.began and repro.process.poll() is None:
-        time.sleep(0.01)
-    if repro.process.poll() is not None:
-        # The kill before came when all was done: once more.
-        assert repro.wait() == 0, "".join(repro.log)
-        repro = Repro(folder, "--force", "--single-item", stage)
-        while stage not in repro.began and repro.process.poll() is None:
-            time.sleep(0.01)
-    time.sleep(after)
-    if repro.process.poll() is None:
-        repro.kill()
-        return True
-    assert repro.wait() == 0, "".join(repro.log)
-    return False
+def forget(folder, *stages):
+    """Let DVC not know that these stages have run: it runs them again."""
+    file = folder / "dvc.lock"
+    lock = yaml.safe_load(file.read_text())
+    for stage in stages:
+        del lock["stages"][stage]
+    file.write_text(yaml.safe_dump(lock, sort_keys=False))
+    shutil.rmtree(folder / ".dvc/cache/runs", ignore_errors=True)
+
+
+def kill_at(folder, stage, moment):
+    """Kill a stage as soon as files of a pattern are there, and still there after the kill."""
+    for _ in range(9):
+        forget(folder, stage)
+        repro = Repro(folder, "--single-item", stage)
+        while not repro.over:
+            if stage in repro.began and any(folder.glob(moment)):
+                if repro.kill() == -signal.SIGKILL and any(folder.glob(moment)):
+                    return
+                break
+            time.sleep(0.001)
+        # The kill came too late. What there is now is not what a kill leaves: once more.
+        finish(folder, "--single-item", stage)
+    pytest.fail(f"{moment} was never seen")
 
 
 def without_clock(path):
@@ -145,78 +133,119 @@ def prune(value):
     return [prune(inner) for inner in value] if isinstance(value, list) else value
 
 
-def made(folder):
-    """Every file that the stages made."""
+def made(folder, *places):
+    """Every file that the stages made, of some places or all."""
     return {
         path.relative_to(folder): without_clock(path)
-        for kind in ("data", "models", "metrics", "docs")
-        for path in sorted((folder / kind).rglob("*"))
+        for place in places or ("data", "models", "metrics", "report")
+        for path in sorted((folder / place).rglob("*"))
         if path.is_file() and path.name != ".gitignore"
     }
 
 
-def test_kills_at_every_stage_change_no_byte(undisturbed, killed):
-    folder, kills = killed
-    assert kills >= 30
-    one, other = made(undisturbed[0]), made(folder)
-    assert set(one) == set(other)
-    assert [path for path in one if one[path] != other[path]] == []
-    assert len(one) > 40
+def differing(one, other):
+    """The files that are not in both, or not the same."""
+    return [str(path) for path in {**one, **other} if one.get(path, 1) != other.get(path, 2)]
 
 
-def test_weights_and_arrays_are_among_what_is_compared(undisturbed):
-    suffixes = {path.suffix for path in made(undisturbed[0])}
-    assert suffixes >= {".keras", ".npy", ".csv", ".json", ".png", ".md", ".tsv"}
+def test_a_killed_writer_leaves_nothing_half(project, copy):
+    kill_at(copy, "pack", "data/crops/*/.inputs.npy")
+    log = finish(copy, "--single-item", "pack")
+    assert ran(log) == ["pack"]
+    found = made(copy, "data/crops")
+    assert differing(found, made(project, "data/crops")) == []
+    assert {path.suffix for path in found} >= {".npy", ".csv"}
 
 
-def test_nothing_is_left_that_a_run_went_on_from(killed):
-    folder, _ = killed
-    left = [path for path in (folder / ".resume").rglob("*") if path.is_file()]
-    assert all(path.parent.name == "locks" for path in left)
-    for suffix in ("csv", "json", "npy", "keras", "md"):
-        assert list(folder.rglob(f".*.{suffix}")) == []
+def test_a_killed_training_goes_on_and_makes_what_it_would_have_made(project, copy):
+    kill_at(copy, "train@mobilenet_1", ".resume/train/mobilenet_1/42/*/state.json")
+    (state,) = (copy / ".resume/train/mobilenet_1/42").glob("*/state.json")
+    trained = len(json.loads(state.read_text())["logs"])
+    assert 1 <= trained <= 3
+    log = finish(copy, "--single-item", "train@mobilenet_1")
+    epochs = [line.split()[1] for line in log.splitlines() if line.startswith("Epoch ")]
+    assert epochs == [f"{epoch}/3" for epoch in range(trained + 1, 4)]
+    found = made(copy, "models/mobilenet_1")
+    assert differing(found, made(project, "models/mobilenet_1")) == []
+    assert {path.suffix for path in found} >= {".keras", ".csv", ".json", ".tsv"}
+    assert not state.parent.exists()
 
 
-def test_dvc_finds_nothing_to_do_afterwards(killed):
-    assert "Running stage" not in dvc(killed[0], "repro")
+# Of a search, tests/test_search.py has the kill.
 
 
-def test_a_model_holds_no_date(undisturbed):
-    for path in (undisturbed[0] / "models").rglob("*.keras"):
+def killed_between_two_steps(folder):
+    """A stage that ran and of which DVC knows nothing: its folder in the run cache is empty.
+
+    DVC makes the folder, then a file in it, and writes its lock file after.
+    """
+    entries = [*(folder / ".dvc/cache/runs").glob("*/*/*")]
+    (entry,) = (path for path in entries if "cmd: python -m stages.crop\n" in path.read_text())
+    file = folder / "dvc.lock"
+    lock = yaml.safe_load(file.read_text())
+    del lock["stages"]["crop"]
+    file.write_text(yaml.safe_dump(lock, sort_keys=False))
+    entry.unlink()
+    return entry.parent, ["--single-item", "crop"]
+
+
+@pytest.mark.parametrize("remedy", ["--no-run-cache", "find"])
+def test_an_empty_folder_in_the_run_cache_can_be_mended(project, copy, remedy):
+    empty, stage = killed_between_two_steps(copy)
+    assert EMPTY in dvc(copy, "repro", *stage, code=255)
+    assert list(empty.iterdir()) == []  # so the next one ends like that as well
+    if remedy == "find":
+        run(copy, *MEND)
+        assert not empty.exists()
+        assert ran(dvc(copy, "repro", *stage)) == ["crop"]
+    else:
+        assert ran(dvc(copy, "repro", remedy, *stage)) == ["crop"]
+    lock, before = (yaml.safe_load((at / "dvc.lock").read_text()) for at in (copy, project))
+    assert lock == before
+
+
+def test_the_kills_here_mend_what_they_leave(copy):
+    """The empty folder, and a lock file that is torn."""
+    _, stage = killed_between_two_steps(copy)
+    assert ran(finish(copy, *stage)) == ["crop"]
+    (copy / "dvc.lock").write_text("schema: '2")
+    assert ran(finish(copy, *stage)) == []  # the run cache has it
+    assert "crop" in yaml.safe_load((copy / "dvc.lock").read_text())["stages"]
+
+
+def test_a_model_holds_no_date(project):
+    files = [*(project / "models").rglob("*.keras")]
+    assert len(files) == 3
+    for path in files:
         with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
             assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
             assert "date_saved" not in json.loads(archive.read("metadata.json"))
 
 
-def test_two_repros_at_once_do_no_harm(undisturbed, tmp_path):
-    folder = project(tmp_path, 2)
-    both = [Repro(folder, "pack") for _ in range(2)]
+def test_two_repros_at_once_do_no_harm(project, copy):
+    forget(copy, "pack")
+    both = [Repro(copy, "--single-item", "pack") for _ in range(2)]
     codes = [repro.wait() for repro in both]
     assert 0 in codes
     for repro, code in zip(both, codes, strict=True):
         if code:
-            told = "".join(repro.log)
-            assert "busy" in told or "Unable to acquire lock" in told, told
-            assert "Traceback" not in told
-    dvc(folder, "repro", "pack")
-    expected = made(undisturbed[0])
-    for path, data in made(folder).items():
-        assert data == expected[path], path
+            assert "busy" in repro.log or "Unable to acquire lock" in repro.log, repro.log
+            assert "Traceback" not in repro.log
+    dvc(copy, "repro", "--single-item", "pack")
+    assert differing(made(copy, "data"), made(project, "data")) == []
 
 
-def test_a_stage_that_a_killed_dvc_left_at_work_is_not_disturbed(tmp_path):
-    import fcntl
-
-    folder = project(tmp_path, 1)
-    lock = folder / ".resume/locks/fetch"
-    lock.parent.mkdir(parents=True)
+def test_a_stage_that_a_killed_dvc_left_at_work_is_not_disturbed(copy):
+    forget(copy, "resolve")
+    before = made(copy, "data/configs")
+    lock = copy / ".resume/locks/resolve@study"
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        told = dvc(folder, "repro", "fetch", code=255)
+        told = dvc(copy, "repro", "--single-item", "resolve", code=255)
     assert "another process is at work on it" in told
     assert "Traceback" not in told
-    assert not (folder / "data/sample/raw").exists()
-    dvc(folder, "repro", "fetch")
+    dvc(copy, "repro", "--single-item", "resolve")
+    assert made(copy, "data/configs") == before
 
 
 def in_a_small_place(folder, options, *command):
@@ -241,7 +270,7 @@ def in_a_small_place(folder, options, *command):
     [("size=1m", ["No space left on device", "Make room"]), ("ro", ["Read-only file system"])],
 )
 def test_a_place_that_cannot_be_written_is_told(tmp_path, options, told):
-    folder = project(tmp_path, 1)
+    folder = checkout(tmp_path, SMALL)
     done = in_a_small_place(folder, options, sys.executable, "-m", "stages.fetch")
     assert done.returncode == 1
     for words in (*told, "fetch stage stopped"):
@@ -249,14 +278,14 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path, options, told):
     assert "Traceback" not in done.stderr
 
 
-def test_pack_on_a_full_disk_leaves_no_array(undisturbed, tmp_path):
-    folder = project(tmp_path, 1)
-    whole = undisturbed[0] / "data"
+def test_pack_on_a_full_disk_leaves_no_array(project, tmp_path):
+    folder = checkout(tmp_path, SMALL)
+    whole = project / "data"
     script = (
-        f"mkdir data/sample && cp -r {whole}/sample/raw {whole}/sample/*samples.csv data/sample && "
-        f"{sys.executable} -m stages.pack; code=$?; ls -a data/sample/crops/*; exit $code"
+        f"cp -r {whole}/raw {whole}/*samples.csv data && {sys.executable} -m stages.pack; code=$?; "
+        "ls -a data/crops/*; exit $code"
     )
-    used = sum(path.stat().st_size for path in (whole / "sample/raw").rglob("*") if path.is_file())
+    used = sum(path.stat().st_size for path in (whole / "raw").rglob("*") if path.is_file())
     done = in_a_small_place(folder, f"size={used + 1_000_000}", "sh", "-c", script)
     assert done.returncode == 1, done.stdout
     assert "pack stage stopped" in done.stderr
@@ -265,10 +294,86 @@ def test_pack_on_a_full_disk_leaves_no_array(undisturbed, tmp_path):
     assert "inputs.npy" not in done.stdout
 
 
-def test_params_differ_in_workers_alone(undisturbed, killed):
-    one, other = (
-        yaml.safe_load((folder / "params.yaml").read_text())
-        for folder in (undisturbed[0], killed[0])
-    )
+# The whole study once more, killed again and again.
+
+
+def kill(folder, stage, after):
+    """Kill a repro so many seconds after a stage began; return whether it came to that."""
+    repro = begun(folder, stage, stage)
+    if repro is None:
+        # The kill before came when all was done: once more.
+        repro = begun(folder, stage, "--force", "--single-item", stage)
+    time.sleep(after)
+    if not repro.over and repro.kill() == -signal.SIGKILL:
+        return True
+    if repro.wait():
+        assert mended(folder, repro.log), repro.log
+    return False
+
+
+def begun(folder, stage, *targets):
+    """A repro whose stage has begun; None if it ended well without."""
+    while True:
+        repro = Repro(folder, *targets)
+        while stage not in repro.began and not repro.over:
+            time.sleep(0.01)
+        if stage in repro.began:
+            return repro
+        if repro.wait() == 0:
+            return None
+        assert mended(folder, repro.log), repro.log
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """A project that was killed at random moments of every stage, and then left alone."""
+
+    def threads(params):
+        SMALL[STUDY](params)
+        params["workers"] = 3
+
+    folder = tmp_path_factory.mktemp("killed") / "project"
+    folder.mkdir()
+    new_project(folder, SMALL | {STUDY: threads})
+    stages = ["fetch", "parse", "crop", "split", "pack", "embed@mobilenet_v2", "resolve"]
+    stages += ["tune@mobilenet", "train@scratch_1", "train@mobilenet_1"]
+    stages += ["train_tuned@mobilenet", "evaluate@mobilenet_1", "report"]
+    chance = random.Random(0)
+    for stage in stages:
+        kind = stage.partition("@")[0]
+        for _ in range(KILLS.get(kind, 1)):
+            # Networks take some four seconds to begin with.
+            longest = 6 if kind in ("embed", "tune", "train", "train_tuned") else 1
+            while not kill(folder, stage, chance.uniform(0, longest)):
+                longest /= 2  # it was over before
+    finish(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_nothing_is_left_that_a_run_went_on_from(killed):
+    left = [path for path in (killed / ".resume").rglob("*") if path.is_file()]
+    assert all(path.parent.name == "locks" for path in left)
+    for suffix in ("csv", "json", "npy", "keras", "md"):
+        assert list(killed.rglob(f".*.{suffix}")) == []
+
+
+@pytest.mark.slow
+def test_kills_at_every_stage_change_no_byte(project, killed):
+    one, other = made(project), made(killed)
+    assert differing(one, other) == []
+    assert len(one) > 40
+    suffixes = {path.suffix for path in one}
+    assert suffixes >= {".keras", ".npy", ".csv", ".json", ".png", ".md", ".tsv"}
+
+
+@pytest.mark.slow
+def test_dvc_finds_nothing_to_do_afterwards(killed):
+    assert ran(finish(killed)) == []
+
+
+@pytest.mark.slow
+def test_the_two_differ_in_workers_alone(project, killed):
+    one, other = (yaml.safe_load((folder / STUDY).read_text()) for folder in (project, killed))
     assert one["workers"] != other["workers"]
     assert one | {"workers": 0} == other | {"workers": 0}

@@ -6,12 +6,10 @@ Trials are trained here once more by hand, and rounds counted by the formulas of
 import itertools
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -21,17 +19,20 @@ import pytest
 import yaml
 from conftest import without_graphs
 
-from facemask.config import Experiment, Search, Space, choose, parse
+from facemask import params
+from facemask.config import ResolvedExperiment, ResolvedSearch, Search, Space, tuned
 from facemask.errors import InputError
+from facemask.resolve import resolve
 from facemask.training import classifier
 from facemask.training.search import hyperband, round_sizes
 from facemask.training.search import search as search_search
-from stages.common import Run
+from stages.resolve import write_configs
 from stages.tune import tune
 
 ROOT = Path(__file__).parents[1]
-CONFIG = parse(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
-BASE = CONFIG.experiments["mobilenet_5"].model_copy(update={"batch_size": 8})
+# As the resolve stage writes it down.
+STUDY = resolve(params.read(ROOT), "study")
+BASE = STUDY["mobilenet_5"].model_copy(update={"batch_size": 8})
 SPACE = {
     "layers": [1, 2],
     "units": [4, 8],
@@ -43,14 +44,22 @@ SPACE = {
 SIZE, SEED = 32, 3
 # One trial of one epoch.
 SHORT = {"max_epochs": 1}
-# Run by a process of its own, to be killed.
+# A search in a process of its own, which ends as by a kill in its fourth trial: the weights are
+# written, the record of it is not.
 ALONE = """
-import sys
+import os, signal, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
-import conftest, test_tuning
+import conftest, test_search
+from facemask.training import search
+write = search.write_json
+def write_or_die(value, file):
+    if file.name == "4.json":
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(value, file)
+search.write_json = write_or_die
 next(conftest.without_graphs())
-test_tuning.find(Path(sys.argv[1]))
+test_search.find(Path(sys.argv[1]))
 """
 
 all_eager = pytest.fixture(scope="module", autouse=True)(without_graphs)
@@ -120,11 +129,10 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def short(tmp_path_factory) -> Path:
-    """What a search of one trial leaves."""
+def short(tmp_path_factory):
+    """What a search of one trial leaves, and finds."""
     state = tmp_path_factory.mktemp("short")
-    find(state, search=wanted(**SHORT))
-    return state
+    return state, *find(state, search=wanted(**SHORT))
 
 
 def test_values_are_of_the_space_and_the_best_trial_is_found(undisturbed) -> None:
@@ -216,7 +224,7 @@ def test_a_trial_is_what_its_seeds_make_and_goes_on_from_the_best_weights(undist
     (later,) = (row for row in rows.values() if row["round"] == 1)
     weights, expected = None, []
     for number, first, last in ((later["continues"], 0, 1), (later["trial"], 1, 3)):
-        experiment = choose(BASE, rows[number])
+        experiment = tuned(BASE, rows[number])
         seeds = np.random.SeedSequence([SEED, number])
         keras.utils.set_random_seed(int(seeds.generate_state(1)[0]))
         model = classifier.compiled(experiment, (6,))
@@ -235,17 +243,20 @@ def test_a_trial_is_what_its_seeds_make_and_goes_on_from_the_best_weights(undist
     np.testing.assert_allclose(own["val_loss"], expected, rtol=1e-4)
 
 
-def arrays(experiment: Experiment, split: str):
+def arrays(experiment: ResolvedExperiment, split: str):
     rows = toy_splits().query("split == @split")
     return toy_features()[rows["sample"]], classifier.targets(rows, experiment, SIZE)
 
 
+@pytest.mark.slow
 def test_a_trial_goes_on_from_its_best_epoch_not_from_its_last(tmp_path: Path) -> None:
     """Two epochs of which the second is worse, then one with a learning rate of 0."""
     splits = toy_splits()
     splits.loc[splits["split"] == "val", "label"] ^= 1  # learning makes it worse
     schedule = {"name": "cosine", "warmup": 0, "patience": 0, "factor": 0}
-    base = Experiment.model_validate(BASE.model_dump() | {"schedule": schedule, "epochs": 2})
+    base = ResolvedExperiment.model_validate(
+        BASE.model_dump() | {"schedule": schedule, "epochs": 2}
+    )
     search = wanted({"learning_rate": [0.1], "units": [16, 32]}, factor=2)
     *_, trials, epochs = find(tmp_path, search=search, base=base, splits=splits)
     later = trials[trials["continues"].notna()]
@@ -257,15 +268,17 @@ def test_a_trial_goes_on_from_its_best_epoch_not_from_its_last(tmp_path: Path) -
     assert later["val_loss"].is_unique
 
 
-def test_the_same_again_whatever_the_test_samples_say(undisturbed, tmp_path: Path) -> None:
-    _, found, _, *tables = undisturbed
+def test_the_same_again_whatever_the_test_samples_say(short, tmp_path: Path) -> None:
+    _, found, _, *tables = short
     features, splits = toy_features(), toy_splits()
     testing = splits["split"] == "test"
     features[splits.loc[testing, "sample"]] = 9
     splits.loc[testing, "label"] ^= 1
     np.save(tmp_path / "inputs.npy", features)
     inputs = np.load(tmp_path / "inputs.npy", mmap_mode="r")
-    again, _, *others = find(tmp_path / "state", inputs=inputs, splits=splits)
+    again, _, *others = find(
+        tmp_path / "state", search=wanted(**SHORT), inputs=inputs, splits=splits
+    )
     assert again == found
     assert as_text(others) == as_text(tables)
 
@@ -273,22 +286,13 @@ def test_the_same_again_whatever_the_test_samples_say(undisturbed, tmp_path: Pat
 def test_a_killed_search_goes_on_where_it_was(undisturbed, tmp_path: Path) -> None:
     _, found, _, *tables = undisturbed
     command = [sys.executable, "-c", ALONE, tmp_path, ROOT, ROOT / "tests"]
-    process = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while process.poll() is None and "3.json" not in records(tmp_path):
-        time.sleep(0.001)
-    os.kill(process.pid, signal.SIGKILL)  # in the fourth trial, the one that continues another
-    assert process.wait() == -signal.SIGKILL
+    process = subprocess.run(list(map(str, command)), capture_output=True, check=False)
+    assert process.returncode == -signal.SIGKILL, process.stderr
     done = records(tmp_path)
-    assert 3 <= len(done) < len(tables[0])
-    # One of three goes on: no weights but its own are kept, and those of the trial that was killed.
+    assert set(done) == {"1.json", "2.json", "3.json"}
+    # One of three goes on, in the fourth: no weights but theirs are kept.
     best = tables[0].loc[:2, "val_loss"].idxmin() + 1
-    assert (
-        {f"{best}.npz"}
-        <= set(files(tmp_path, "*.npz"))
-        <= {"4.npz"} | {f"{number}.npz" for number in (best, 3)}
-    )
+    assert set(files(tmp_path, "*.npz")) == {f"{best}.npz", "4.npz"}
     again, summary, *others = find(tmp_path)
     assert again == found
     assert as_text(others) == as_text(tables)
@@ -310,31 +314,35 @@ def test_a_finished_search_runs_no_trial_again(undisturbed, tmp_path: Path) -> N
     assert list(tmp_path.rglob("*.npz")) == []
 
 
-def test_a_search_whose_files_are_torn_starts_again(undisturbed, tmp_path: Path, capsys) -> None:
-    state, _, _, *tables = undisturbed
+def test_a_search_whose_files_are_torn_starts_again(short, tmp_path: Path, capsys) -> None:
+    state, _, _, *tables = short
     shutil.copytree(state, tmp_path, dirs_exist_ok=True)
-    (torn,) = tmp_path.glob("*/4.json")
+    (torn,) = tmp_path.glob("*/1.json")
     torn.write_text(torn.read_text()[:30])
-    *_, trials, epochs = find(tmp_path)
+    *_, trials, epochs = find(tmp_path, search=wanted(**SHORT))
     assert str(torn) in "".join(capsys.readouterr())
     assert as_text([trials, epochs]) == as_text(tables)
+
+
+def slow(**change):
+    return pytest.param(change, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"search": wanted(**SHORT, patience=1)},
-        {"search": wanted({"units": [4, 5]}, **SHORT)},
-        {"base": BASE.model_copy(update={"batch_size": 7})},
-        {"inputs": toy_features() + 1},
-        {"splits": toy_splits().assign(box_x0=1)},
-        {"size": 64},
         {"seed": 4},
+        slow(search=wanted({"units": [4, 5]}, **SHORT)),
+        slow(base=BASE.model_copy(update={"batch_size": 7})),
+        slow(inputs=toy_features() + 1),
+        slow(splits=toy_splits().assign(box_x0=1)),
+        slow(size=64),
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_other_settings_do_not_go_on(change, short: Path, tmp_path: Path) -> None:
-    shutil.copytree(short, tmp_path, dirs_exist_ok=True)
+def test_other_settings_do_not_go_on(change, short, tmp_path: Path) -> None:
+    shutil.copytree(short[0], tmp_path, dirs_exist_ok=True)
     (before,) = tmp_path.iterdir()
     find(tmp_path, **{"search": wanted(**SHORT), **change})
     (after,) = tmp_path.iterdir()
@@ -355,59 +363,65 @@ def test_trials_stop_when_they_get_no_better(tmp_path: Path) -> None:
     splits.loc[splits["split"] == "val", "label"] ^= 1
     space = {"learning_rate": [0.1], "units": [16, 32]}
     *_, trials, epochs = find(
-        tmp_path, search=wanted(space, max_epochs=9, factor=10, patience=2), splits=splits
+        tmp_path, search=wanted(space, max_epochs=5, factor=10, patience=1), splits=splits
     )
     for _, own in epochs.groupby("trial"):
         best = int(own["val_loss"].argmin())
-        assert len(own) == min(best + 1 + 2, 9)
-    assert trials["epochs"].min() < 9
+        assert len(own) == min(best + 1 + 1, 5)
+    assert trials["epochs"].min() < 5
 
 
+SGD = BASE.model_copy(update={"optimizer": BASE.optimizer.model_copy(update={"name": "sgd"})})
+
+
+def test_a_search_without_a_finite_loss_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="learning rates"):
+        find(tmp_path, search=wanted({"learning_rate": [1e38]}, **SHORT), base=SGD)
+
+
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_is_the_worst_of_all(tmp_path: Path) -> None:
-    base = BASE.model_copy(update={"optimizer": BASE.optimizer.model_copy(update={"name": "sgd"})})
     search = wanted({"learning_rate": [0.01, 1e38]}, max_epochs=2, factor=2)
-    found, _, trials, _ = find(tmp_path, search=search, base=base)
+    found, _, trials, _ = find(tmp_path, search=search, base=SGD)
     lost = trials["learning_rate"] == 1e38
     assert lost.any()
     assert not np.isfinite(trials.loc[lost, "val_loss"]).any()
     assert np.isfinite(trials.loc[~lost, "val_loss"]).all()
     assert found["learning_rate"] == 0.01
     assert len(trials) == sum(sizes_by_formula(2, 2).values())
-    with pytest.raises(InputError, match="learning rates"):
-        find(tmp_path, search=wanted({"learning_rate": [1e38]}, **SHORT), base=base)
 
 
-def test_the_stage_keeps_what_it_found_beside_the_features(tmp_path: Path, monkeypatch) -> None:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params["searches"]["mobilenet"] |= {"space": SPACE, **SHORT}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    features = tmp_path / "data/sample/features/mobilenet_v2"
-    features.mkdir(parents=True)
-    np.save(features / "inputs.npy", toy_features())
-    (features / "backbone.json").write_text("{}")
-    toy_splits().to_csv(tmp_path / "data/sample/splits.csv", index=False)
+def test_the_stage_writes_down_what_it_found(tmp_path: Path, monkeypatch) -> None:
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    raw["searches"]["mobilenet"] |= {"space": SPACE, **SHORT}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    tune(Run(), "mobilenet")
-    search = parse(params).searches["mobilenet"]
+    write_configs("study")
+    Path("data/features/mobilenet_v2").mkdir(parents=True)
+    np.save("data/features/mobilenet_v2/inputs.npy", toy_features())
+    toy_splits().to_csv("data/splits.csv", index=False)
+    tune("mobilenet")
     found, summary, trials, epochs = find(
-        tmp_path / "state", search=search, base=CONFIG.experiments["mobilenet_5"], size=224, seed=42
+        tmp_path / "state",
+        search=ResolvedSearch(**wanted(**SHORT).model_dump(), experiment=STUDY["mobilenet_5"]),
+        base=STUDY["mobilenet_5"],
+        size=224,
+        seed=42,
     )
-    folder, metrics = Path("data/sample/searches/mobilenet"), Path("metrics/sample/searches")
-    assert json.loads((folder / "found.json").read_text()) == found
-    np.testing.assert_array_equal(np.load(folder / "inputs.npy"), toy_features())
-    assert (folder / "backbone.json").read_text() == "{}"
-    assert (metrics / "mobilenet_epochs.csv").read_text() == epochs.to_csv(index=False)
-    told = json.loads((metrics / "mobilenet.json").read_text())
+    record = Path("report/records/study/searches/mobilenet")
+    assert json.loads(Path("data/searches/mobilenet.json").read_text()) == found
+    assert (record / "epochs.csv").read_text() == epochs.to_csv(index=False)
+    told = json.loads((record / "best.json").read_text())
     assert told.pop("seconds") > 0
     summary.pop("seconds")
     assert told == found | summary
-    written = pd.read_csv(metrics / "mobilenet.csv", dtype={"continues": "Int64"})
+    written = pd.read_csv(record / "trials.csv", dtype={"continues": "Int64"})
     assert written.columns[0] == "search"
     assert set(written.pop("search")) == {"mobilenet"}
     pd.testing.assert_frame_equal(written, trials)
     assert not list(Path(".resume").rglob("*.json"))
-    experiment = Run().experiment("mobilenet_tuned")
-    assert experiment.network.dense == (found["units"],) * found["layers"]
+    best = tuned(STUDY["mobilenet_5"], found)
+    assert best.network.dense == (found["units"],) * found["layers"]
 
 
 def test_a_space_as_large_as_the_trials_that_begin_is_tried_out(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from scipy import stats
 from facemask.errors import InputError
 from facemask.evaluation import significance
 
-ROOT = Path(__file__).parents[1]
+KAGGLE = Path(__file__).parents[1] / "docs/results/kaggle/metrics"
 WITH, WITHOUT = "with_mask", "without_mask"
 
 
@@ -71,15 +71,17 @@ def drawn_figures(table: pd.DataFrame, draws: int, seed: int) -> np.ndarray:
 
 
 def test_names_of_figures_are_those_of_the_metrics_files() -> None:
-    test = json.loads((ROOT / "metrics/kaggle/scratch_1.json").read_text())["test"]
+    test = json.loads((KAGGLE / "scratch_1.json").read_text())["test"]
     assert [name for name in test if name != "majority_accuracy"] == significance.FIGURES
 
 
-@pytest.mark.parametrize("name", ["kaggle/mobilenet_6", "kaggle/scratch_7", "sample/mobilenet_4"])
+@pytest.mark.parametrize("name", ["mobilenet_6", "scratch_7", "localizer"])
 def test_values_are_those_of_the_metrics_files(name: str) -> None:
-    dataset, _, experiment = name.partition("/")
-    predictions = pd.read_csv(ROOT / f"metrics/{dataset}/predictions/{experiment}.csv")
-    test = json.loads((ROOT / f"metrics/{name}.json").read_text())["test"]
+    predictions = pd.read_csv(KAGGLE / f"predictions/{name}.csv")
+    test = json.loads((KAGGLE / f"{name}.json").read_text())["test"]
+    assert significance.figures(predictions) == pytest.approx(
+        {figure: test[figure] for figure in significance.FIGURES}, abs=1e-6
+    )
     for figure, found in significance.intervals(predictions).items():
         assert found["value"] == pytest.approx(test[figure], abs=1e-6)
         assert found["low"] <= found["value"] <= found["high"]

@@ -1,4 +1,4 @@
-"""Both protocols, and the leak between sides, against plain loops."""
+"""Both kinds of split, and the leak between sides, against plain loops."""
 
 import numpy as np
 import pandas as pd
@@ -6,13 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facemask.config import Split
 from facemask.data import splits
 from facemask.data.splits import (
-    grouped_protocol,
+    grouped_split,
+    headline,
     leaking,
     number_on,
     only_training,
-    report_protocol,
+    random_split,
+    split,
     summary,
 )
 from facemask.errors import InputError
@@ -47,17 +50,17 @@ def groups_of(photographs, pairs):
         (80, 20, {"train": 64, "val": 16, "test": 20}),
     ],
 )
-def test_sizes_of_the_report_protocol(crops, rare, sizes):
-    splits = report_protocol(samples_of(crops, rare, 700), 0.2, 0.2, 42)
+def test_sizes_of_the_random_split(crops, rare, sizes):
+    splits = random_split(samples_of(crops, rare, 700), 0.2, 0.2, 42)
     assert splits["split"].value_counts().to_dict() == sizes
 
 
-def test_the_report_protocol_shuffles_all_samples_by_its_seed():
+def test_the_random_split_shuffles_all_samples_by_its_seed():
     samples = samples_of(300, 60, 100)
-    first = report_protocol(samples, 0.2, 0.2, 1)
+    first = random_split(samples, 0.2, 0.2, 1)
     pd.testing.assert_frame_equal(first.drop(columns="split"), samples)
-    pd.testing.assert_frame_equal(first, report_protocol(samples, 0.2, 0.2, 1))
-    other = report_protocol(samples, 0.2, 0.2, 2)
+    pd.testing.assert_frame_equal(first, random_split(samples, 0.2, 0.2, 1))
+    other = random_split(samples, 0.2, 0.2, 2)
     # Two independent draws agree on about .64² + .16² + .2² = 48 % of the samples.
     assert 0.35 < (first["split"] == other["split"]).mean() < 0.6
     for part in PARTS:
@@ -71,14 +74,14 @@ def test_the_report_protocol_shuffles_all_samples_by_its_seed():
 @pytest.mark.parametrize(("crops", "share"), [(3, 0.2), (2, 0.4), (100, 0.999)])
 def test_a_part_without_samples_is_told(crops, share):
     with pytest.raises(InputError, match="no sample is left for"):
-        report_protocol(samples_of(crops, 0, 3), share, share, 0)
+        random_split(samples_of(crops, 0, 3), share, share, 0)
 
 
 @pytest.fixture(scope="module", params=[0, 1, 2])
 def grouped(request):
     """Samples about as in the real dataset: 14 % of the rarer class, 30 pairs of duplicates."""
     samples, groups = samples_of(500, 70, 220, request.param), groups_of(220, 30)
-    return grouped_protocol(samples, groups, 0.2, 0.2, request.param), groups
+    return grouped_split(samples, groups, 0.2, 0.2, request.param), groups
 
 
 def test_no_group_is_on_two_sides(grouped):
@@ -110,10 +113,19 @@ def test_parts_are_stratified_and_of_about_the_shares_asked_for(grouped):
         assert (crops[crops["split"] == part]["label"] == 0).mean() == pytest.approx(0.14, abs=0.04)
 
 
-def test_the_grouped_protocol_follows_its_seed():
+def test_an_entry_of_splits_is_taken_at_its_word():
+    samples, groups = samples_of(300, 60, 120), groups_of(120, 10)
+    random = split(samples, groups, Split(kind="random", test=0.3, val=0.1, seed=4))
+    pd.testing.assert_frame_equal(random, random_split(samples, 0.3, 0.1, 4))
+    grouped = split(samples, groups, Split(kind="grouped", test=0.3, val=0.1, seed=4, fold=2))
+    pd.testing.assert_frame_equal(grouped, grouped_split(samples, groups, 0.3, 0.1, 4, 2))
+    assert not grouped.equals(grouped_split(samples, groups, 0.3, 0.1, 4))
+
+
+def test_the_grouped_split_follows_its_seed():
     samples, groups = samples_of(200, 40, 90), groups_of(90, 5)
     first, again, other = (
-        grouped_protocol(samples, groups, 0.2, 0.2, seed)["split"] for seed in (1, 1, 2)
+        grouped_split(samples, groups, 0.2, 0.2, seed)["split"] for seed in (1, 1, 2)
     )
     assert first.equals(again)
     assert not first.equals(other)
@@ -123,21 +135,22 @@ def test_the_grouped_protocol_follows_its_seed():
 def test_flips_do_not_weigh_in_which_crops_are_tested(seed):
     samples, groups = samples_of(200, 40, 90, seed), groups_of(90, 5)
     crops = samples[samples["flip"] == 0]
-    both, alone = (grouped_protocol(each, groups, 0.2, 0.2, seed) for each in (samples, crops))
+    both, alone = (grouped_split(each, groups, 0.2, 0.2, seed) for each in (samples, crops))
     assert both.loc[crops.index, "split"].equals(alone["split"])
 
 
 @pytest.mark.parametrize(("share", "tested"), [(0.1, 0.1), (0.5, 0.5), (0.9, 0.5)])
 def test_a_fold_is_about_the_share_and_at_most_a_half(share, tested):
     samples, groups = samples_of(400, 100, 200), groups_of(200, 5)
-    splits = grouped_protocol(samples, groups, share, 0.2, 0)
+    splits = grouped_split(samples, groups, share, 0.2, 0)
     crops = splits[splits["flip"] == 0]
     assert (crops["split"] == "test").mean() == pytest.approx(tested, abs=0.03)
 
 
 def test_every_crop_is_tested_in_one_of_the_folds():
     samples, groups = samples_of(300, 60, 120), groups_of(120, 10)
-    folds = [grouped_protocol(samples, groups, 0.2, 0.2, 3, fold) for fold in range(5)]
+    how = {"kind": "grouped", "test": 0.2, "val": 0.2, "seed": 3}
+    folds = [split(samples, groups, Split(**how, fold=fold)) for fold in range(5)]
     tested = [set(splits.loc[splits["split"] == "test", "sample"]) for splits in folds]
     assert sorted(sample for fold in tested for sample in fold) == list(
         samples.loc[samples["flip"] == 0, "sample"]
@@ -146,7 +159,7 @@ def test_every_crop_is_tested_in_one_of_the_folds():
 
 def test_a_fold_that_is_not_there_is_told():
     with pytest.raises(InputError, match=r"fold is 5.*0\.\.4"):
-        grouped_protocol(samples_of(300, 60, 120), groups_of(120, 10), 0.2, 0.2, 3, 5)
+        grouped_split(samples_of(300, 60, 120), groups_of(120, 10), 0.2, 0.2, 3, 5)
 
 
 def one_crop_a_photograph(labels):
@@ -167,7 +180,7 @@ def one_crop_a_photograph(labels):
 @pytest.mark.filterwarnings("ignore:The least populated class")
 def test_too_few_groups_for_both_classes_in_each_part_are_told(labels, told):
     with pytest.raises(InputError, match=told):
-        grouped_protocol(*one_crop_a_photograph(labels), 0.2, 0.2, 0)
+        grouped_split(*one_crop_a_photograph(labels), 0.2, 0.2, 0)
 
 
 def test_as_many_groups_as_folds_are_enough():
@@ -175,18 +188,14 @@ def test_as_many_groups_as_folds_are_enough():
     image = [f"{number}.png" for number in range(5) for _ in range(2)]
     samples = pd.DataFrame({"image": image, "face": 0, "label": [0, 1] * 5, "flip": 0})
     groups = pd.Series(range(5), index=sorted(set(image)))
-    splits = grouped_protocol(samples, groups, 0.2, 0.25, 0)
+    splits = grouped_split(samples, groups, 0.2, 0.25, 0)
     assert splits["split"].value_counts().to_dict() == {"train": 6, "test": 2, "val": 2}
 
 
-@pytest.mark.parametrize("protocol", ["report", "grouped"])
-def test_small_crops_train_of_photographs_that_do_not_judge(protocol):
+@pytest.mark.parametrize("kind", ["random", "grouped"])
+def test_small_crops_train_of_photographs_that_do_not_judge(kind):
     groups, samples = groups_of(150, 40), samples_of(300, 60, 120)
-    splits = (
-        report_protocol(samples, 0.2, 0.2, 5)
-        if protocol == "report"
-        else grouped_protocol(samples, groups, 0.2, 0.2, 5)
-    )
+    splits = split(samples, groups, Split(kind=kind, test=0.2, val=0.2, seed=5))
     small = samples_of(400, 100, 150, seed=1).assign(sample=lambda table: table["sample"] + 360)
     found = only_training(small, splits, groups)
     assert (found["split"] == "train").all()
@@ -206,7 +215,7 @@ def test_small_crops_train_of_photographs_that_do_not_judge(protocol):
 
 def test_without_small_crops_tables_of_no_row_go_from_file_to_file(tmp_path):
     groups, samples = groups_of(150, 40), samples_of(300, 60, 120)
-    splits = report_protocol(samples, 0.2, 0.2, 5)
+    splits = random_split(samples, 0.2, 0.2, 5)
     table = samples.drop(columns=["sample", "flip"])[:0]
     for change in (
         lambda table: number_on(table, len(samples)),
@@ -250,7 +259,9 @@ def test_summary_of_a_small_table():
     )
     validation = {"images": 5, "left_out": ["f.png", "g.png"], "faces": 9}
     small = pd.DataFrame({"image": ["e.png"] * 3, "label": [1, 0, 0]})
-    assert summary(splits, small, photographs, validation) == {
+    counts = summary(splits, small, photographs, validation)
+    assert headline(counts) == {"images": 5, "test": 3, "leaks": 2}
+    assert counts == {
         "images": 5,
         "left_out": 2,
         "faces": 9,
@@ -274,27 +285,22 @@ def test_summary_of_a_small_table():
     pairs=st.integers(0, 6),
     shares=st.tuples(st.floats(0.1, 0.4), st.floats(0.1, 0.4)),
     seed=st.integers(0, 2**32 - 1),
-    protocol=st.sampled_from(["report", "grouped"]),
+    kind=st.sampled_from(["random", "grouped"]),
 )
-def test_whatever_is_divided(crops, rare, photographs, pairs, shares, seed, protocol):
+def test_whatever_is_divided(crops, rare, photographs, pairs, shares, seed, kind):
     """Every sample is on one side, all sides hold both classes, or it is said why not."""
     samples = samples_of(crops, int(rare * crops), photographs, seed)
     groups = groups_of(photographs, pairs)
-    arguments = (*shares, seed)
     try:
-        splits = (
-            report_protocol(samples, *arguments)
-            if protocol == "report"
-            else grouped_protocol(samples, groups, *arguments)
-        )
+        splits = split(samples, groups, Split(kind=kind, test=shares[0], val=shares[1], seed=seed))
     except InputError as error:
         assert "split" in str(error)
         return
     pd.testing.assert_frame_equal(splits.drop(columns="split"), samples)
-    assert set(splits["split"]) <= PARTS | ({"unused"} if protocol == "grouped" else set())
+    assert set(splits["split"]) <= PARTS | ({"unused"} if kind == "grouped" else set())
     for part in PARTS:
         assert set(splits.loc[splits["split"] == part, "label"]) == {0, 1}
-    if protocol == "grouped":
+    if kind == "grouped":
         assert leaking(splits, groups) == 0
         assert not splits.loc[splits["split"].isin(["val", "test"]), "flip"].any()
     else:
@@ -306,4 +312,4 @@ def test_a_grouped_split_that_leaks_stops_the_run(monkeypatch):
     samples, groups = samples_of(200, 40, 90), groups_of(90, 5)
     monkeypatch.setattr(splits, "leaking", lambda *_: 3)
     with pytest.raises(AssertionError, match="3 test samples leak"):
-        grouped_protocol(samples, groups, 0.2, 0.2, 1)
+        grouped_split(samples, groups, 0.2, 0.2, 1)

@@ -1,120 +1,80 @@
-"""The whole pipeline as a user runs it: DVC, real stages, a tiny dataset drawn on the spot."""
+"""The whole pipeline as a user runs it: DVC, real stages, a tiny dataset drawn on the spot.
+
+The small project of conftest.py has run once; tests look at it, or work on copies of it.
+"""
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
+from conftest import (
+    ENSEMBLE,
+    EXPERIMENTS,
+    LOCALIZERS,
+    LOSS,
+    MEASURED,
+    ROOT,
+    ROW,
+    SMALL,
+    STUDY,
+    checkout,
+    commit,
+    dvc,
+    edit_params,
+    ran,
+    run,
+)
 
+from facemask.data.synthetic import draw_dataset
 from stages import localize
-from stages.common import Run
+from stages.common import run_stage
+from stages.crop import crop
+from stages.embed import embed
+from stages.evaluate import evaluate
+from stages.fetch import fetch
+from stages.pack import pack
+from stages.parse import parse
+from stages.resolve import write_configs
+from stages.split import split
+from stages.train import train
 
-ROOT = Path(__file__).parent.parent
-ENVIRONMENT = {
-    **os.environ,
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "GIT_AUTHOR_NAME": "test",
-    "GIT_AUTHOR_EMAIL": "test@example.org",
-    "GIT_COMMITTER_NAME": "test",
-    "GIT_COMMITTER_EMAIL": "test@example.org",
-}
-# One of each kind: both label losses, both units, convolutions and both backbones, the base of a
-# search and what trains with its findings.
-EXPERIMENTS = [
-    "scratch_1",
-    "scratch_4_smooth_l1",
-    "mobilenet_5",
-    "xception_3",
-    "mobilenet_tuned",
-]
-LOCALIZERS = ["localizer", "localizer_stretched"]
-ENSEMBLE, ROW = "ensemble", "one_look"
-MEASURED = [*EXPERIMENTS, *LOCALIZERS]
 CLASSES = ("with_mask", "without_mask")
-STUDY = [name for name in EXPERIMENTS if name != "mobilenet_tuned"]
 
 
-def run(folder, *command, code=0):
-    done = subprocess.run(
-        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
+def read_json(path):
+    return json.loads(path.read_text())
 
 
-def dvc(folder, *arguments, code=0):
-    return run(folder, sys.executable, "-m", "dvc", *arguments, code=code)
+@pytest.fixture
+def call(monkeypatch):
+    """A function (folder, stage, arguments) that runs a stage as `python -m` would, but here."""
+
+    def call(folder, stage, *arguments):
+        monkeypatch.chdir(folder)
+        file = sys.modules[stage.__module__].__file__
+        monkeypatch.setattr(sys, "argv", [file, *arguments])
+        run_stage(stage)
+
+    return call
 
 
-def stage(folder, name, *arguments, code=0):
-    return run(folder, sys.executable, "-m", f"stages.{name}", *arguments, code=code)
+def test_the_study_is_what_dvc_repro_runs(project):
+    output = (project.parent / "output.txt").read_text()
+    alone = ["fetch", "parse", "crop", "split", "pack", "resolve", "report"]
+    each = [f"{kind}@{name}" for kind in ("train", "evaluate") for name in EXPERIMENTS]
+    tuned = [f"{kind}@mobilenet" for kind in ("tune", "train_tuned", "evaluate_tuned")]
+    assert sorted(ran(output)) == sorted([*alone, "embed@mobilenet_v2", *each, *tuned])
 
 
-def checkout(folder, change=None):
-    """A working copy of the project with parameters changed by `change`."""
-    for name in ("facemask", "stages", "reference", ".dvc/plots"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", ".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvcignore"):
-        shutil.copyfile(ROOT / name, folder / name)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    if change:
-        change(params)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    return folder
-
-
-def shrink(params):
-    params["datasets"]["sample"]["source"] = "drawn:16"
-    params["experiments"] = {name: params["experiments"][name] for name in EXPERIMENTS}
-    for experiment in params["experiments"].values():
-        experiment["epochs"] = 1
-    params["split"]["seed"] = 2  # one photograph with small crops only trains, one judges
-    params["experiments"]["mobilenet_5"]["seeds"] = 2
-    params["searches"] = {"mobilenet": params["searches"]["mobilenet"] | {"max_epochs": 3}}
-    params["searches"]["mobilenet"]["space"] |= {"units": [8, 16, 32]}
-    # Small, and of the backbone only the beginning, of which nothing is trained.
-    tap = "block_3_expand_relu"
-    small = {"epochs": 1, "taps": [tap], "frozen": tap, "width": 8}
-    for localizer in params["localizers"].values():
-        localizer |= small
-        localizer["canvas"]["size"] = 64
-        localizer["schedule"]["warmup"] = 0
-    params["ablation"]["common"] = {"seeds": 1}
-    params["ablation"]["rows"] = {ROW: params["ablation"]["rows"][ROW]}
-
-
-def ran(output):
-    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """The pipeline run once from nothing on 16 photographs, and committed."""
-    folder = checkout(tmp_path_factory.mktemp("project"), shrink)
-    run(folder, "git", "init", "-q")
-    run(folder, "git", "add", ".")
-    run(folder, "git", "commit", "-qm", "before")
-    output = dvc(folder, "repro")
-    assert len(ran(output)) == 6 + 2 + 1 + 2 * len(MEASURED) + 4
-    run(folder, "git", "add", ".")
-    run(folder, "git", "commit", "-qm", "after")
-    return folder
-
-
-def test_repro_leaves_nothing_but_what_git_and_dvc_know(project):
-    assert run(project, "git", "status", "--porcelain") == ""
-    assert "up to date" in dvc(project, "status")
-
-
-def test_a_second_repro_runs_nothing(project):
-    assert ran(dvc(project, "repro")) == []
+def test_repro_leaves_nothing_but_what_git_and_dvc_know_and_runs_once(copy):
+    assert run(copy, "git", "status", "--porcelain") == ""
+    assert ran(dvc(copy, "repro")) == []
+    assert "up to date" in dvc(copy, "status", "dvc.yaml")
+    assert run(copy, "git", "status", "--porcelain") == ""
 
 
 def overlap(rows):
@@ -134,91 +94,115 @@ def overlap(rows):
     return areas[2] / (areas[0] + areas[1] - areas[2])
 
 
-@pytest.mark.parametrize("name", MEASURED)
-def test_metrics_have_the_promised_shape_and_agree_with_the_predictions(project, name):
-    metrics = json.loads((project / f"metrics/sample/{name}.json").read_text())
-    keys = ["train", "val", "test", "params", "epochs", "best_epoch", "train_seconds", "protocol"]
-    assert list(metrics) == keys + ["seeds"] * (name == "mobilenet_5")
-    tested = pd.read_csv(project / f"metrics/sample/predictions/{name}.csv")
-    data = json.loads((project / "metrics/sample/data.json").read_text())
-    assert len(tested) == data["test"]
+def check_metrics(folder, pipeline, name, epochs=None):
+    """Metrics and records of an experiment against what its network answered."""
+    shown = read_json(folder / f"metrics/{name}.json")
+    records = folder / "report/records" / pipeline
+    full = read_json(records / f"statistics/{name}.json")
+    data = read_json(folder / "data/counts.json")
+    tested = pd.read_csv(records / f"predictions/{name}.csv")
+    answers = pd.read_csv(folder / f"models/{name}/predictions.csv")
+    splits = pd.read_csv(folder / "data/splits.csv").set_index("sample")
+
     right = tested["actual"] == tested["predicted"]
-    assert metrics["test"]["accuracy"] == pytest.approx(right.mean())
-    iou = overlap(tested)
-    np.testing.assert_allclose(tested["iou"], iou, atol=2e-5)
-    assert metrics["test"]["mean_iou"] == pytest.approx(iou.mean(), abs=1e-5)
-    assert metrics["test"]["iou_50"] == pytest.approx((iou >= 0.5).mean())
-    recalls = {kind: right[tested["actual"] == kind].mean() for kind in CLASSES}
-    for kind, recall in recalls.items():
-        assert metrics["test"][f"recall_{kind}"] == pytest.approx(recall)
-    balanced = sum(recalls.values()) / 2
-    assert metrics["test"]["balanced_accuracy"] == pytest.approx(balanced)
-    splits = pd.read_csv(project / "data/sample/splits.csv").set_index("sample")
+    recalls = [right[tested["actual"] == kind].mean() for kind in CLASSES]
     common = splits.loc[splits["split"] == "train", "label"].mode()[0]
-    share = (splits.loc[tested["sample"], "label"] == common).mean()
-    assert metrics["test"]["majority_accuracy"] == pytest.approx(share)
-    actual = splits.loc[tested["sample"], "label"].map(dict(enumerate(reversed(CLASSES))))
-    assert list(tested["actual"]) == list(actual)
-    sure = json.loads((project / f"metrics/sample/statistics/{name}.json").read_text())
-    for figure, interval in sure["intervals"].items():
-        assert interval["value"] == pytest.approx(metrics["test"][figure])
+    labels = splits.loc[tested["sample"], "label"]
+    iou = overlap(tested)
+    val = answers[answers["split"] == "val"]
+    assert shown == pytest.approx(
+        {
+            "accuracy": right.mean(),
+            "majority": (labels == common).mean(),
+            "recall_with": recalls[0],
+            "recall_without": recalls[1],
+            "iou": iou.mean(),
+            "val_accuracy": (val["actual"] == val["predicted"]).mean(),
+            "val_iou": overlap(val).mean(),
+        },
+        abs=1e-5,
+    )
+    assert len(tested) == data["test"]
+    np.testing.assert_allclose(tested["iou"], iou, atol=2e-5)
+    assert full["test"]["iou_50"] == pytest.approx((iou >= 0.5).mean())
+    assert full["test"]["balanced_accuracy"] == pytest.approx(sum(recalls) / 2)
+    assert list(tested["actual"]) == list(labels.map(dict(enumerate(reversed(CLASSES)))))
+    assert full["count"] == 1
+    for figure, interval in full["intervals"].items():
+        assert interval["value"] == pytest.approx(full["test"][figure])
         assert interval["low"] <= interval["value"] <= interval["high"]
+    if epochs:
+        history = pd.read_csv(records / f"history/{name}.csv")
+        assert full["epochs"] == len(history) == epochs
+        assert full["best_epoch"] == history["val_loss"].argmin() + 1
 
 
-@pytest.mark.parametrize("name", STUDY)
+@pytest.mark.parametrize(
+    ("name", "epochs"), [("scratch_1", 1), ("mobilenet_1", 3), ("mobilenet_tuned", 3)]
+)
+def test_metrics_agree_with_the_predictions(project, name, epochs):
+    check_metrics(project, "study", name, epochs)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_parameters_are_those_published(project, name):
-    metrics = json.loads((project / f"metrics/sample/{name}.json").read_text())
+    told = read_json(project / f"report/records/study/statistics/{name}.json")["params"]
     published = pd.read_csv(ROOT / "reference/published_results.csv", index_col="id").loc[name]
-    assert metrics["params"] == {
+    assert told == {
         "total": published["total_params"], "trainable": published["trainable_params"]
     }  # fmt: skip
 
 
-def test_several_seeds_are_trained_and_their_spread_is_told(project):
-    folder = project / "models/sample/mobilenet_5"
-    first, second = (
-        pd.read_csv(at / "history.csv")["loss"][0] for at in (folder, folder / "repeat_1")
-    )
-    assert first != second
-    metrics = json.loads((project / "metrics/sample/mobilenet_5.json").read_text())
-    assert metrics["seeds"]["count"] == 2
-    mean, std = (metrics["seeds"]["mean_iou"][key] for key in ("mean", "std"))
-    # Of two values the deviation is their distance over the root of two.
-    assert abs(metrics["test"]["mean_iou"] - mean) == pytest.approx(std / 2**0.5)
-    assert std > 0
+def test_a_model_says_what_it_was_made_with(project):
+    told = read_json(project / "models/scratch_1/config.json")
+    assert told == read_json(project / "data/configs/study/scratch_1.json")
+    assert (told["seed"], told["input_size"], told["epochs"]) == (42, 128, 1)
+    # Filled in from defaults.
+    assert told["class_weights"] == dict.fromkeys(CLASSES, 1)
 
 
 def test_what_a_search_finds_is_what_its_experiment_trains_with(project):
     import keras
 
-    found = json.loads((project / "data/sample/searches/mobilenet/found.json").read_text())
-    model = keras.saving.load_model(
-        project / "models/sample/mobilenet_tuned/model.keras", compile=False
-    )
+    found = read_json(project / "data/searches/mobilenet.json")
+    model = keras.saving.load_model(project / "models/mobilenet_tuned/model.keras", compile=False)
     dense = [layer for layer in model.layers if layer.__class__.__name__ == "Dense"]
     hidden = [layer.units for layer in dense if layer.name not in ("label", "box")]
     assert hidden == [found["units"]] * found["layers"]
-    trials = pd.read_csv(project / "metrics/sample/searches/mobilenet.csv")
+    record = project / "report/records/study/searches/mobilenet"
+    trials = pd.read_csv(record / "trials.csv")
     best = trials.loc[trials["val_loss"].idxmin()]
     assert {key: best[key] for key in found} == found
-    told = json.loads((project / "metrics/sample/searches/mobilenet.json").read_text())
-    assert told["val_loss"] == pytest.approx(best["val_loss"])
-    assert not (project / ".resume/sample/tune/mobilenet").exists()
+    assert read_json(record / "best.json")["val_loss"] == pytest.approx(best["val_loss"])
+    told = read_json(project / "models/mobilenet_tuned/config.json")
+    assert told["optimizer"]["learning_rate"] == found["learning_rate"]
+    base = read_json(project / "data/configs/study/mobilenet_1.json")
+    assert {key for key in base if told[key] != base[key]} <= {"network", "dropout", "optimizer"}
+    assert not (project / ".resume/tune/mobilenet").exists()
 
 
 def test_data_counts_agree_with_the_tables(project):
-    data = json.loads((project / "metrics/sample/data.json").read_text())
-    samples = pd.read_csv(project / "data/sample/samples.csv")
+    counts = read_json(project / "data/counts.json")
+    samples = pd.read_csv(project / "data/samples.csv")
+    splits = pd.read_csv(project / "data/splits.csv")
     crops = samples[samples["flip"] == 0]
-    assert data["images"] == 16
-    assert data["faces"] == len(pd.read_csv(project / "data/sample/annotations.csv"))
-    assert data["crops"] == len(crops) == data["crops_with_mask"] + data["crops_without_mask"]
-    assert data["samples"] == len(samples) == data["train"] + data["val"] + data["test"]
+    assert counts["images"] == 16
+    assert counts["faces"] == len(pd.read_csv(project / "data/annotations.csv"))
+    assert counts["crops"] == len(crops) == counts["crops_with_mask"] + counts["crops_without_mask"]
+    assert counts["samples"] == len(samples)
+    for name in ("train", "val", "test"):
+        assert counts[name] == (splits["split"] == name).sum() > 0
+    shown = read_json(project / "metrics/data.json")
+    assert (shown["images"], shown["test"]) == (16, counts["test"])
+    # Test samples that share a photograph with others.
+    test = splits["split"] == "test"
+    leaking = splits.loc[test, "image"].isin(splits.loc[~test, "image"]).sum()
+    assert shown["leaks"] >= leaking > 0
 
 
-def test_small_crops_are_kept_beside_and_never_answered(project):
-    data = project / "data/sample"
-    samples, small, train, splits = (
+def test_small_crops_are_kept_beside(project):
+    data = project / "data"
+    samples, small, trained, splits = (
         pd.read_csv(data / f"{name}.csv")
         for name in ("samples", "small_samples", "small_splits", "splits")
     )
@@ -230,100 +214,85 @@ def test_small_crops_are_kept_beside_and_never_answered(project):
     assert len(pd.read_csv(data / "crops/own/shapes.csv")) == len(samples) + len(small)
     assert len(np.load(data / "crops/128/inputs.npy", mmap_mode="r")) == len(samples)
     judges = splits[splits["split"].isin(["val", "test"])]
-    assert 0 < len(train) < len(small)
-    assert not set(train["image"]) & set(judges["image"])
-    counts = json.loads((project / "metrics/sample/data.json").read_text())
-    assert counts["small_crops"] == len(train)
-    assert counts["small_crops_without_mask"] == (train["label"] == 0).sum()
-    for name in LOCALIZERS:
-        answers = pd.read_csv(project / "models/sample" / name / "predictions.csv")
-        assert sorted(answers["sample"]) == sorted(samples["sample"])
+    assert 0 < len(trained) < len(small)
+    assert not set(trained["image"]) & set(judges["image"])
+    counts = read_json(data / "counts.json")
+    assert counts["small_crops"] == len(trained)
+    assert counts["small_crops_without_mask"] == (trained["label"] == 0).sum()
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_a_localizer_learns_from_small_crops_if_it_is_asked_to(project, monkeypatch, wanted):
+def test_a_localizer_learns_from_small_crops_if_it_is_asked_to(copy, call, monkeypatch, wanted):
     class Seen(Exception):
         pass
 
-    def train(settings, application, weights, crops, splits, *others):
+    def only_look(settings, application, weights, crops, splits, *others):
         raise Seen(splits)
 
-    monkeypatch.chdir(project)
-    monkeypatch.setattr(localize.localizer, "train", train)
-    found = Run()
-    settings = found.params.localizers["localizer"].model_copy(update={"small_crops": wanted})
+    monkeypatch.setattr(localize.localizer, "train", only_look)
+    call(copy, write_configs, "localizer")
+    file = copy / "data/configs/localizer/localizer.json"
+    file.write_text(json.dumps(read_json(file) | {"small_crops": wanted}))
     with pytest.raises(Seen) as told:
-        localize.train_seeds(found, settings, found.models / "other", ("val",))
+        call(copy, localize.localize, "localizer")
     passed = told.value.args[0]
-    own, small = pd.read_csv(found.splits), pd.read_csv(found.small_splits)
+    own, small = (pd.read_csv(copy / f"data/{name}.csv") for name in ("splits", "small_splits"))
     for part, numbers in own.groupby("split")["sample"]:
         more = small["sample"] if wanted and part == "train" else []
         assert [*passed.loc[passed["split"] == part, "sample"]] == [*numbers, *more]
     # The number of a row is where its pixels are: their proportions are its rectangle's.
     sizes = passed[["x1", "y1"]].to_numpy() - passed[["x0", "y0"]].to_numpy()
-    shapes = pd.read_csv(found.data / "crops/own/shapes.csv").to_numpy()[passed["sample"]]
-    shrunk = np.minimum(1, found.params.pack.limit / sizes.max(axis=1, keepdims=True))
+    shapes = pd.read_csv(copy / "data/crops/own/shapes.csv").to_numpy()[passed["sample"]]
+    shrunk = np.minimum(1, 320 / sizes.max(axis=1, keepdims=True))
     assert np.abs(shapes - sizes * shrunk).max() <= 1
 
 
+def test_repeats_are_trained_with_seeds_of_their_own_and_their_spread_is_told(copy, call):
+    file = copy / "data/configs/study/mobilenet_1.json"
+    file.write_text(json.dumps(read_json(file) | {"repeats": 2}))
+    before = pd.read_csv(copy / "models/mobilenet_1/history.csv")
+    call(copy, train, "study", "mobilenet_1")
+    call(copy, evaluate, "study", "mobilenet_1")
+    folders = [copy / "models/mobilenet_1", copy / "models/mobilenet_1/repeat_1"]
+    first, second = (pd.read_csv(folder / "history.csv") for folder in folders)
+    np.testing.assert_allclose(first["loss"], before["loss"], rtol=1e-4)  # what it was without
+    assert abs(first["loss"] - second["loss"]).min() > 1e-3
+    answers = [
+        pd.read_csv(folder / "predictions.csv").query("split == 'test'") for folder in folders
+    ]
+    values = [overlap(table).mean() for table in answers]
+    shown = read_json(copy / "metrics/mobilenet_1.json")
+    assert shown["iou"] == pytest.approx(values[0], abs=1e-5)
+    assert shown["iou_mean"] == pytest.approx(np.mean(values), abs=1e-5)
+    assert shown["iou_std"] == pytest.approx(np.std(values, ddof=1), abs=1e-5)
+    told = read_json(copy / "report/records/study/statistics/mobilenet_1.json")
+    assert told["count"] == 2
+
+
 def test_the_report_names_every_experiment_and_its_pictures_exist(project):
-    docs = project / "docs/results/sample"
-    text = (docs / "REPORT.md").read_text()
+    folder = project / "report"
+    text = (folder / "REPORT.md").read_text()
     for name in MEASURED:
         assert f"`{name}`" in text
         assert f"figures/curves/{name}.png" in text
     linked = {part.split(")")[0] for part in text.split("](")[1:]}
     pictures = {link for link in linked if link.startswith("figures/")}
-    assert len(pictures) >= len(EXPERIMENTS) + 4
+    assert len(pictures) >= len(MEASURED) + 4
     for picture in pictures:
-        assert (docs / picture).stat().st_size > 2000
+        assert (folder / picture).stat().st_size > 2000
     assert "random weights" in text
 
 
-def test_an_ensemble_lies_between_its_members(project):
-    tables = {
-        name: pd.read_csv(project / f"metrics/sample/predictions/{name}.csv")
-        for name in (ENSEMBLE, *LOCALIZERS)
-    }
-    metrics = json.loads((project / f"metrics/sample/{ENSEMBLE}.json").read_text())
-    assert metrics["networks"] == 2
-    assert metrics["test"]["mean_iou"] == pytest.approx(overlap(tables[ENSEMBLE]).mean(), abs=1e-5)
-    fused, *members = (table["pred_x0"] for table in tables.values())
-    low, high = np.min(members, axis=0), np.max(members, axis=0)
-    assert (low < high).any()
-    assert ((fused >= low - 1e-5) & (fused <= high + 1e-5)).all()
-
-
-def test_rows_of_the_ablation_do_not_see_the_test_samples(project):
-    figures = json.loads((project / f"metrics/sample/ablation/{ROW}.json").read_text())
-    assert list(figures) == ["val", "train_seconds"]
-    assert len(figures["val"]["accuracy"]) == len(figures["train_seconds"]) == 1
-    folder = project / "models/sample/ablation" / ROW
-    for answers in folder.rglob("predictions.csv"):
-        assert set(pd.read_csv(answers)["split"]) == {"val"}
-
-
-def test_the_page_beyond_the_study_tells_of_all_and_its_pictures_exist(project):
-    folder = project / "docs/results/sample/beyond" / ENSEMBLE
-    text = (folder / "README.md").read_text()
-    for name in (*LOCALIZERS, ENSEMBLE, ROW):
-        assert f"| `{name}` |" in text
-    linked = {part.split(")")[0] for part in text.split("](")[1:]}
-    assert len(linked) >= 4
-    for picture in linked:
-        assert (folder / picture).stat().st_size > 2000
-
-
 def test_dvclive_logs_every_epoch_of_both_splits(project):
-    live = project / "models/sample/scratch_1/live/plots/metrics"
-    for split in ("train", "eval"):
+    live = project / "models/mobilenet_1/live/plots/metrics"
+    for split_name in ("train", "eval"):
         for name in ("loss", "label_loss", "box_loss", "label_accuracy", "box_iou"):
-            assert len(pd.read_csv(live / split / f"{name}.tsv", sep="\t")) == 1
+            assert len(pd.read_csv(live / split_name / f"{name}.tsv", sep="\t")) == 3
     assert (live / "train/learning_rate.tsv").exists()
 
 
-def test_dvc_draws_curves_and_confusion_matrices(project):
-    plots = json.loads(dvc(project, "plots", "show", "--json"))["data"]
+def test_dvc_draws_curves_and_confusion_matrices(copy):
+    plots = json.loads(dvc(copy, "plots", "show", "--json"))["data"]
     assert {
         "Total loss", "Label loss", "Box loss", "Accuracy", "IoU", "Learning rate",
         "IoU histogram", "Precision and recall without mask", "Confusion matrices",
@@ -333,48 +302,124 @@ def test_dvc_draws_curves_and_confusion_matrices(project):
         assert drawn, name
 
 
-def test_the_plots_page_draws_without_network(project, tmp_path):
-    dvc(project, "plots", "show", "-o", str(tmp_path / "page"))
+def test_the_plots_page_draws_without_network(copy, tmp_path):
+    dvc(copy, "plots", "show", "-o", str(tmp_path / "page"))
     page = (tmp_path / "page/index.html").read_text()
     assert "Content-Security-Policy" in page
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=.https?:", page)
     assert page.count("vegaEmbed(") > 9
 
 
-def test_one_changed_value_reruns_its_experiment_alone(project):
-    output = dvc(project, "exp", "run", "-S", "experiments.scratch_1.epochs=2")
-    assert sorted(ran(output)) == ["evaluate@scratch_1", "report", "train@scratch_1"]
-    changes = json.loads(dvc(project, "metrics", "diff", "--json"))
-    epochs = changes["metrics/sample/scratch_1.json"]["epochs"]
-    assert (epochs["old"], epochs["new"]) == (1, 2)
-    run(project, "git", "checkout", "-q", ".")
-    dvc(project, "checkout", "-q")
+# What runs again.
 
 
-def test_a_grouped_run_stands_beside_and_decodes_nothing(project):
-    grouped = ["-S", "split.protocol=grouped", "-S", "split.suffix=_grouped"]
-    output = dvc(project, "exp", "run", *grouped, "evaluate@mobilenet_5")
-    assert not {"fetch", "parse", "crop", "balance", "pack"} & set(ran(output))
-    assert not any(name.startswith("embed") for name in ran(output))
-    data = json.loads((project / "metrics/sample_grouped/data.json").read_text())
-    assert data["leaking_test_samples"] == 0
-    metrics = json.loads((project / "metrics/sample_grouped/mobilenet_5.json").read_text())
-    assert metrics["protocol"] == "grouped"
-    # exp run may take the other protocol's files out of the workspace; git and DVC have them.
-    run(project, "git", "checkout", "-q", ".")
-    dvc(project, "checkout", "-q")
-    assert (project / "metrics/sample/mobilenet_5.json").exists()
-    assert ran(dvc(project, "repro")) == []
+def test_one_changed_value_reruns_its_experiment_alone(copy):
+    output = dvc(copy, "exp", "run", "-S", "experiments.scratch_1.epochs=2")
+    assert sorted(ran(output)) == ["evaluate@scratch_1", "report", "resolve", "train@scratch_1"]
+    told = read_json(copy / "report/records/study/statistics/scratch_1.json")
+    assert told["epochs"] == 2
 
 
-@pytest.mark.parametrize("name", ["fetch", "parse", "crop", "balance", "split", "pack", "evaluate"])
-def test_stages_without_networks_do_not_wait_for_tensorflow(name):
-    code = f"import sys, stages.{name}; print({{'tensorflow', 'keras'}} & set(sys.modules))"
-    assert run(ROOT, sys.executable, "-c", code).strip() == "set()"
+@pytest.mark.parametrize(
+    ("setting", "trained"),
+    [
+        # A key that the entry itself does not have.
+        ("++experiments.scratch_1.class_weights.without_mask=2", ["train@scratch_1"]),
+        # mobilenet_1, where the search begins as well, has a value of its own.
+        ("defaults.early_stopping=3", ["train@scratch_1"]),
+    ],
+)  # fmt: skip
+def test_a_changed_value_is_due_again_where_it_is_used(copy, setting, trained):
+    """What follows a training, the test before this one runs."""
+    assert ran(dvc(copy, "exp", "run", "-S", setting, "resolve")) == ["resolve"]
+    status = json.loads(dvc(copy, "status", "--json", "dvc.yaml"))
+    assert sorted(set(status) - {"report"}) == trained
 
 
-def photographs(folder):
-    return sorted((folder / "mine/images").iterdir())
+def test_random_and_grouped_are_compared_row_by_row(copy, call):
+    packed = [copy / f"data/{name}samples.csv" for name in ("", "small_")]
+    before = [path.read_bytes() for path in packed]
+    edit_params(copy, lambda params: params.update(split="grouped_0"))
+    for stage, *arguments in (
+        (split,),
+        (train, "study", "scratch_1"),
+        (evaluate, "study", "scratch_1"),
+    ):
+        call(copy, stage, *arguments)
+    # What pack and embed depend on is the same: no photograph is decoded again.
+    assert [path.read_bytes() for path in packed] == before
+    assert read_json(copy / "metrics/data.json")["leaks"] == 0
+    check_metrics(copy, "study", "scratch_1", 1)
+    compared = dvc(copy, "metrics", "diff", "--all", "--md")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in compared.splitlines()]
+    rows = [(row[0], row[1]) for row in rows if row and row[0].startswith("metrics")]
+    names = [*MEASURED, "data"]
+    expected = [
+        (f"metrics/{name}.json", metric)
+        for name in names
+        for metric in read_json(copy / f"metrics/{name}.json")
+    ]
+    assert sorted(rows) == sorted(expected)
+    assert len(rows) > 20
+
+
+def test_figures_of_the_whole_study_fit_a_screen(project, tmp_path):
+    folder = checkout(tmp_path)
+    run(folder, "git", "init", "-q")
+    names = pd.read_csv(ROOT / "reference/published_results.csv")["id"]
+    assert len(names) == 19
+    shown = dict.fromkeys(read_json(project / "metrics/scratch_1.json"), 0.745283018)
+    (folder / "metrics").mkdir()
+    for name in [*names, "mobilenet_tuned", "xception_tuned"]:
+        (folder / f"metrics/{name}.json").write_text(json.dumps(shown))
+    counts = dict.fromkeys(read_json(project / "metrics/data.json"), 4072)
+    (folder / "metrics/data.json").write_text(json.dumps(counts))
+    lines = dvc(folder, "metrics", "show").splitlines()
+    assert len(lines) == 1 + 19 + 2 + 1
+    assert max(map(len, lines)) <= 160
+    told = {line.split()[0] for line in lines[1:]}
+    assert {f"metrics/{name}.json" for name in names} < told
+
+
+def files(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".gitignore"
+    }
+
+
+def test_another_dataset_changes_no_path(project, tmp_path, call):
+    """The same photographs under another name: the same files, byte for byte."""
+
+    def mine(params):
+        SMALL[STUDY](params)
+        params["dataset"] = "mine"
+        params["datasets"]["mine"] = {**params["datasets"]["sample"], "source": "../photographs"}
+
+    folder = tmp_path / "project"
+    checkout(folder, {**SMALL, STUDY: mine})
+    draw_dataset(tmp_path / "photographs", 16)
+    for stage in (fetch, parse, crop, split, pack):
+        call(folder, stage)
+    own, theirs = files(folder / "data"), files(project / "data")
+    later = ("configs", "features", "searches")
+    assert own == {path: data for path, data in theirs.items() if path.parts[0] not in later}
+    assert len(own) > 40
+
+
+def test_stages_without_networks_do_not_wait_for_tensorflow():
+    names = ["fetch", "parse", "crop", "split", "pack", "resolve", "evaluate", "report"]
+    code = "import sys\n" + "".join(
+        f"import stages.{name}\n"
+        f"print('{name}', sorted({{'tensorflow', 'keras'}} & {{*sys.modules}}))\n"
+        for name in names
+    )
+    told = run(ROOT, sys.executable, "-c", code)
+    assert told.splitlines() == [f"{name} []" for name in names]
+
+
+# What a user can mend.
 
 
 @pytest.fixture
@@ -385,9 +430,7 @@ def own(tmp_path):
         params["dataset"] = "mine"
         params["datasets"]["mine"] = {**params["datasets"]["sample"], "source": "mine"}
 
-    from facemask.data.synthetic import draw_dataset
-
-    folder = checkout(tmp_path, point)
+    folder = checkout(tmp_path, {STUDY: point})
     draw_dataset(folder / "mine", 3)
     return folder
 
@@ -398,6 +441,10 @@ def contents(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def photographs(folder):
+    return sorted((folder / "mine/images").iterdir())
 
 
 def remove_image(folder):
@@ -437,13 +484,6 @@ def box_outside(folder):
     return [rewrite(folder, f"<xmax>{xmax}", "<xmax>5100"), "outside the image"]
 
 
-def edit_params(folder, change):
-    path = folder / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    change(params)
-    path.write_text(yaml.safe_dump(params, sort_keys=False))
-
-
 def unknown_key(folder):
     edit_params(folder, lambda params: params["crop"].update(min_aera=1))
     return ["crop.min_aera", "unknown key", "min_area"]
@@ -466,35 +506,124 @@ def missing_source(folder):
         wrong_value, missing_source,
     ],
 )  # fmt: skip
-def test_wrong_input_ends_in_one_message_and_touches_nothing(own, spoil):
+def test_wrong_input_ends_in_one_message_and_touches_nothing(own, call, spoil):
     expected = spoil(own)
     before = contents(own / "mine")
-    for name in ("fetch", "parse"):
-        done = subprocess.run(
-            [sys.executable, "-m", f"stages.{name}"],
-            cwd=own, env=ENVIRONMENT, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            break
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    with pytest.raises(SystemExit) as told:
+        for stage in (fetch, parse):
+            call(own, stage)
+    message = str(told.value.code)
+    assert re.match(r"\nThe (fetch|parse) stage stopped: ", message)
     for word in expected:
-        assert word in done.stderr
+        assert word in message
     assert contents(own / "mine") == before
 
 
-def test_missing_weights_are_named(own):
+def test_missing_weights_are_named(own, call):
     edit_params(own, lambda params: params["datasets"]["mine"].update(weights="no-weights"))
-    message = stage(own, "embed", "mobilenet_v2", code=1)
-    assert "no-weights" in message
-    assert "mobilenet_v2*.h5" in message
-    assert "Traceback" not in message
+    with pytest.raises(SystemExit, match="no-weights") as told:
+        call(own, embed, "mobilenet_v2")
+    assert "mobilenet_v2*.h5" in str(told.value.code)
 
 
-def test_the_ci_gate_runs_the_test_command_of_the_readme():
-    commands = [
-        line for line in (ROOT / "README.md").read_text().splitlines() if line.endswith("&& pytest")
-    ]
-    assert len(commands) == 1
+def test_the_ci_gate_runs_the_commands_of_the_readme():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    (install,) = (line for line in lines if line.startswith("python3.11 -m venv"))
+    assert any(line == "pytest" or line.endswith("&& pytest") for line in lines)
     gate = (ROOT / ".ci/run").read_text()
-    assert commands[0] in gate
+    assert install in gate
+    assert "&& pytest --cov" in gate
+    assert "\npytest -m slow --cov --cov-append" in gate
+
+
+# The pipelines beyond the study.
+
+
+@pytest.fixture(scope="module")
+def beyond(project, tmp_path_factory):
+    """A copy of the small project in which the other two pipelines ran as well."""
+    folder = tmp_path_factory.mktemp("beyond") / "project"
+    shutil.copytree(project, folder, ignore=shutil.ignore_patterns("tmp"))
+    losses = dvc(folder, "repro", "pipelines/losses/dvc.yaml")
+    localizer = dvc(folder, "repro", "pipelines/localizer/dvc.yaml")
+    commit(folder, "beyond")
+    return folder, ran(losses), ran(localizer)
+
+
+@pytest.mark.slow
+def test_each_pipeline_runs_by_itself_and_once(beyond):
+    folder, losses, localizer = beyond
+    place = "pipelines/losses/dvc.yaml"
+    each = [f"train@{LOSS}", f"evaluate@{LOSS}"]
+    assert sorted(losses) == sorted(f"{place}:{name}" for name in ["resolve", *each, "report"])
+    place = "pipelines/localizer/dvc.yaml"
+    each = [f"{kind}@{name}" for kind in ("localize", "evaluate") for name in LOCALIZERS]
+    others = ["resolve", f"ensemble@{ENSEMBLE}", f"ablate@{ROW}", f"report@{ENSEMBLE}"]
+    assert sorted(localizer) == sorted(f"{place}:{name}" for name in [*each, *others])
+    assert ran(dvc(folder, "repro", "--all-pipelines")) == []
+    assert run(folder, "git", "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("pipeline", "name"), [("losses", LOSS), *(("localizer", name) for name in LOCALIZERS)]
+)
+def test_metrics_beyond_the_study_agree_with_the_predictions(beyond, pipeline, name):
+    check_metrics(beyond[0], pipeline, name)
+
+
+@pytest.mark.slow
+def test_the_page_of_losses_compares_them(beyond):
+    folder = beyond[0] / "report/losses"
+    text = (folder / "README.md").read_text()
+    assert "squared error" in text
+    assert "GIoU" in text
+    assert (folder / "losses.png").stat().st_size > 2000
+
+
+@pytest.mark.slow
+def test_localizers_answer_on_samples_and_never_on_small_crops(beyond):
+    samples = pd.read_csv(beyond[0] / "data/samples.csv")
+    for name in LOCALIZERS:
+        answers = pd.read_csv(beyond[0] / "models" / name / "predictions.csv")
+        assert sorted(answers["sample"]) == sorted(samples["sample"])
+
+
+@pytest.mark.slow
+def test_an_ensemble_lies_between_its_members(beyond):
+    records = beyond[0] / "report/records/localizer"
+    tables = {
+        name: pd.read_csv(records / f"predictions/{name}.csv") for name in (ENSEMBLE, *LOCALIZERS)
+    }
+    told = read_json(records / f"statistics/{ENSEMBLE}.json")
+    assert told["networks"] == 2
+    assert told["test"]["mean_iou"] == pytest.approx(overlap(tables[ENSEMBLE]).mean(), abs=1e-5)
+    shown = read_json(beyond[0] / f"metrics/{ENSEMBLE}.json")
+    assert shown["iou"] == told["test"]["mean_iou"]
+    fused, *members = (table["pred_x0"] for table in tables.values())
+    low, high = np.min(members, axis=0), np.max(members, axis=0)
+    assert (low < high).any()
+    assert ((fused >= low - 1e-5) & (fused <= high + 1e-5)).all()
+
+
+@pytest.mark.slow
+def test_rows_of_the_ablation_do_not_see_the_test_samples(beyond):
+    figures = read_json(beyond[0] / f"report/records/localizer/ablation/{ROW}.json")
+    assert list(figures) == ["val", "train_seconds"]
+    assert len(figures["val"]["accuracy"]) == len(figures["train_seconds"]) == 1
+    files = [*(beyond[0] / "models/ablation" / ROW).rglob("predictions.csv")]
+    assert files
+    for answers in files:
+        assert set(pd.read_csv(answers)["split"]) == {"val"}
+
+
+@pytest.mark.slow
+def test_the_page_of_localizers_tells_of_all_and_its_pictures_exist(beyond):
+    folder = beyond[0] / "report/localizer" / ENSEMBLE
+    text = (folder / "README.md").read_text()
+    for name in (*LOCALIZERS, ENSEMBLE, ROW):
+        assert f"| `{name}` |" in text
+    linked = {part.split(")")[0] for part in text.split("](")[1:]}
+    assert len(linked) >= 4
+    for picture in linked:
+        assert (folder / picture).stat().st_size > 2000

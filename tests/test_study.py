@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 
 from facemask.reporting.study import (
     comparison,
@@ -50,7 +51,7 @@ def study():
         return {row["id"]: row for row in csv.DictReader(lines)}
 
 
-def measure(accuracy=0.9, iou=0.2, protocol="report", total=100, trainable=50, **others):
+def measure(accuracy=0.9, iou=0.2, total=100, trainable=50, **others):
     test = {"recall_with_mask": 0.97, "recall_without_mask": 0.61, "balanced_accuracy": 0.79}
     return {
         "train": {"accuracy": others.get("train", 0.999), "mean_iou": 0.5},
@@ -66,7 +67,6 @@ def measure(accuracy=0.9, iou=0.2, protocol="report", total=100, trainable=50, *
         "epochs": 13,
         "best_epoch": 11,
         "train_seconds": 61.6,
-        "protocol": protocol,
     }
 
 
@@ -98,7 +98,8 @@ def arguments(published, study):
     return {
         "dataset": "kaggle",
         "comparable": True,
-        "protocol": "report",
+        "split": "random",
+        "kind": "random",
         "settings": {"seed": 7},
         "metrics": metrics,
         "published": published,
@@ -186,10 +187,12 @@ def test_half_width_agrees_with_drawn_samples():
     assert (abs(gaps) <= width).mean() == pytest.approx(0.95, abs=0.01)
 
 
-def shortfalls(metrics, published, remarks=None, notes=None, comparable=True, deviation=0.15):
+def shortfalls(
+    metrics, published, remarks=None, notes=None, comparable=True, deviation=0.15, kind="random"
+):
     rows = comparison(metrics, published, notes)
     deviations = dict.fromkeys(metrics, deviation)
-    return study_shortfalls(rows, DATA, deviations, remarks or {}, "kaggle", comparable)
+    return study_shortfalls(rows, DATA, deviations, remarks or {}, "kaggle", comparable, kind)
 
 
 def test_a_shortfall_is_more_than_three_points(published):
@@ -243,9 +246,10 @@ def test_a_known_cause_is_named(published):
     assert second.endswith(f"87.14 %. {XCEPTION}.")
 
 
-def test_other_protocols_and_other_data_are_told_apart(published):
-    (sentence,) = shortfalls({"scratch_7": measure(0.7, protocol="grouped")}, published)
-    assert "measured with the `grouped` protocol" in sentence
+def test_other_splits_and_other_data_are_told_apart(published):
+    (sentence,) = shortfalls({"scratch_7": measure(0.7)}, published, kind="grouped")
+    assert "measured with a grouped split" in sentence
+    assert "one seed" not in sentence
     sentences = shortfalls(
         {"scratch_1": measure(0.1), "scratch_7": measure(0.1)}, published, comparable=False
     )
@@ -392,7 +396,9 @@ def test_random_weights_and_other_data_are_said_to_be_so(arguments):
     for record in arguments["backbones"].values():
         record["weights"] = "random"
     text = render(**arguments)
-    assert text.startswith("# Results on `sample`\n\n> The study's figures are on the Kaggle")
+    assert text.startswith(
+        "# Results on `sample`, split `random`\n\n> The study's figures are on the Kaggle"
+    )
     for heading in ("MobileNetV2, frozen", "Xception, frozen", "Leaderboard", "Pictures"):
         assert "random weights, not trained on ImageNet" in section(text, heading)
     assert (
@@ -443,46 +449,6 @@ def test_leaderboard_of_the_report(arguments):
     assert [row[0] for row in ranking if row[0] != "-"] == [str(i) for i in range(1, 20)]
 
 
-def test_protocols_stand_side_by_side(arguments):
-    beside = {
-        "name": "kaggle_grouped",
-        "metrics": {"scratch_7": measure(0.7, 0.18, "grouped", majority=0.861)},
-        "data": {**DATA, "test": 372, "leaking_test_samples": 0},
-    }
-    part = section(render(**arguments, beside=beside), "The same experiments under both protocols")
-    assert "report: 106 of 424; grouped: 0 of 372" in part
-    ((_, rows),) = tables(part)
-    accuracy = arguments["metrics"]["scratch_7"]["test"]["accuracy"]
-    assert [row[1] for row in rows] == [
-        "report (`kaggle`)",
-        "grouped (`kaggle_grouped`)",
-        "difference",
-    ]
-    assert [row[2] for row in rows] == [
-        f"{100 * accuracy:.2f}",
-        "70.00",
-        f"{100 * (0.7 - accuracy):+.2f}",
-    ]
-    assert [row[3] for row in rows] == ["72.41", "86.10", "+13.69"]
-    # Seen from the grouped run the study's protocol still comes first.
-    swapped = arguments | {
-        "dataset": "kaggle_grouped",
-        "protocol": "grouped",
-        "metrics": beside["metrics"],
-        "data": beside["data"],
-    }
-    other = {"name": "kaggle", "metrics": arguments["metrics"], "data": DATA}
-    again = section(render(**swapped, beside=other), "The same experiments under both protocols")
-    assert tables(again) == tables(part)
-    assert "both protocols" not in render(**arguments)
-    # Nothing to compare: no experiment of both runs, or the same protocol twice.
-    for metrics in (
-        {"another": measure(0.7, 0.18, "grouped", majority=0.861)},
-        {"scratch_7": measure(0.7, 0.18, "report", majority=0.861)},
-    ):
-        assert "both protocols" not in render(**arguments, beside=beside | {"metrics": metrics})
-
-
 def test_pictures_are_linked_once_each_with_a_text(arguments):
     text = render(**arguments)
     links = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", text)
@@ -498,9 +464,7 @@ def test_render_names_what_is_missing(arguments):
 
 
 def test_versions_are_those_of_the_imported_packages():
-    import keras
-
     found = versions()
-    assert found["keras"] == keras.__version__
     assert found["numpy"] == np.__version__
+    assert found["scikit-learn"] == sklearn.__version__
     assert any(name.startswith("tensorflow") for name in found)

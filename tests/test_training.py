@@ -5,20 +5,20 @@ Losses and figures are computed here once more, in NumPy, from the answers of th
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-from facemask.config import Experiment, parse
+from facemask import params
+from facemask.config import Experiment, Optimizer
 from facemask.errors import InputError
 from facemask.training import classifier, loop
 
 ROOT = Path(__file__).parents[1]
-CONFIG = parse(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
+CONFIG = params.read(ROOT)
 SIZE = 32
 BASE = {"label_accuracy", "box_iou", "loss", "label_loss", "box_loss"}
 COLUMNS = {"epoch", "learning_rate", "seconds", *BASE, *(f"val_{name}" for name in BASE)}
@@ -263,16 +263,16 @@ def test_saved_model_has_the_figures_of_the_best_epoch(
 @pytest.mark.parametrize(
     ("label", "weights"),
     [
-        (losses("binary", smoothing=0.3), (1, 1)),
         (losses("categorical", smoothing=0.3), (0.5, 3)),
         (losses("binary", focal_gamma=0.5), (0.5, 1)),
-        (losses("categorical", focal_gamma=2), (1, 1)),
-        (losses("binary"), (3, 0.5)),
+        pytest.param(losses("binary", smoothing=0.3), (1, 1), marks=pytest.mark.slow),
+        pytest.param(losses("categorical", focal_gamma=2), (1, 1), marks=pytest.mark.slow),
+        pytest.param(losses("binary"), (3, 0.5), marks=pytest.mark.slow),
     ],
     ids=[
-        "smoothed",
         "smoothed, weighted, categorical",
         "focal, weighted",
+        "smoothed",
         "focal, categorical",
         "weighted",
     ],
@@ -347,6 +347,7 @@ def test_samples_weigh_as_their_class(weights: tuple[float, float]) -> None:
     assert found["label"].dtype == found["box"].dtype == np.float32
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_first_epoch_is_kept_where_all_later_ones_are_worse(tmp_path: Path) -> None:
     splits = toy_splits(count=30, val=8)
     inputs = toy_features(splits)
@@ -362,6 +363,7 @@ def test_the_first_epoch_is_kept_where_all_later_ones_are_worse(tmp_path: Path) 
     assert len(history) == best + 1 + 4
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_seed_fixes_everything_and_test_samples_nothing(tmp_path: Path) -> None:
     splits = toy_splits(count=20, val=5)
     inputs, experiment = (
@@ -389,24 +391,42 @@ def test_a_seed_fixes_everything_and_test_samples_nothing(tmp_path: Path) -> Non
     assert not np.allclose(history["val_loss"], other_seed["val_loss"])
 
 
+# 12 steps an epoch, the last one smaller: neither a multiple of 5 nor of 32.
+@pytest.mark.parametrize("steps", [5, pytest.param(32, marks=pytest.mark.slow)])
 def test_steps_taken_at_once_change_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # 45 samples in batches of 4: 12 steps, the last one smaller, neither a multiple of 5 nor of 32.
     splits = toy_splits(count=60, val=10)
     inputs = toy_features(splits)
     experiment = on_features(epochs=2, batch_size=4)
-    found = []
-    for steps in (1, 5, 32):
+    told = Steps()
+    one, other = [], []
+    for most, found in ((loop.SHORT, one), (0, other)):
+        monkeypatch.setattr(loop, "SHORT", most)
         monkeypatch.setattr(loop, "STEPS_PER_CALL", steps)
-        found.append(fit(experiment, inputs, splits, tmp_path / f"{steps}.keras"))
-    for history, model in found[1:]:
-        assert_same_weights(model, found[0][1])
-        pd.testing.assert_frame_equal(
-            history.drop(columns="seconds"),
-            found[0][0].drop(columns="seconds"),
-            check_exact=True,
-        )
+        file = tmp_path / f"{most}.keras"
+        found += [train(experiment, inputs, splits, SIZE, 3, file, [told]), file]
+    assert told.taken == [1, steps]
+    assert_same_weights(*(keras.saving.load_model(file, compile=False) for _, file in (one, other)))
+    pd.testing.assert_frame_equal(
+        *(history.drop(columns="seconds") for history, _ in (one, other)), check_exact=True
+    )
+
+
+class Steps(keras.callbacks.Callback):
+    """Notes how many steps Keras takes at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[int] = []
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.taken.append(self.model.steps_per_execution)
+
+
+def test_only_long_trainings_take_many_steps_at_once() -> None:
+    assert loop.steps_per_call(1) == loop.steps_per_call(loop.SHORT) == 1
+    assert loop.steps_per_call(loop.SHORT + 1) == loop.STEPS_PER_CALL == 32
 
 
 def orders(experiment: Experiment, splits: pd.DataFrame, seed: int, file: Path) -> np.ndarray:
@@ -425,7 +445,7 @@ def orders(experiment: Experiment, splits: pd.DataFrame, seed: int, file: Path) 
 @pytest.mark.usefixtures("eager")
 def test_the_order_of_samples_depends_on_seed_and_epoch_alone(tmp_path: Path) -> None:
     splits, file = toy_splits(count=30, val=8), tmp_path / "model.keras"
-    found = orders(on_features(epochs=3), splits, 3, file)
+    found = orders(on_features(epochs=3, batch_size=10), splits, 3, file)
     samples = splits.loc[splits["split"] == "train", "sample"]
     for order in found:
         assert sorted(order) == sorted(samples)
@@ -433,7 +453,7 @@ def test_the_order_of_samples_depends_on_seed_and_epoch_alone(tmp_path: Path) ->
     # Another experiment: the same orders.
     other = on_features(
         epochs=2,
-        batch_size=4,
+        batch_size=7,
         losses=losses("categorical"),
         class_weights={"with_mask": 2, "without_mask": 1},
         optimizer=optimizer("sgd", 0.1),
@@ -517,10 +537,9 @@ def test_learning_rate_in_numbers(about: dict[str, Any], expected: list[float]) 
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("name", ["constant", "cosine", "exponential"])
-def test_each_epoch_is_trained_at_its_rate(name: str, tmp_path: Path) -> None:
+def test_each_epoch_is_trained_at_its_rate(tmp_path: Path) -> None:
     splits = toy_splits(count=14, val=4)
-    about = schedule(name, 2, 0.3)
+    about = schedule("cosine", 2, 0.3)
     # Steps of one sign and full length: the sum of the rates is how far the last bias moves.
     experiment = on_features(
         schedule=about,
@@ -552,7 +571,7 @@ class Ends(keras.callbacks.Callback):
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("warmup", [0, 4])
+@pytest.mark.parametrize("warmup", [4, pytest.param(0, marks=pytest.mark.slow)])
 def test_plateau_lowers_the_rate_when_the_loss_stands_still(warmup: int, tmp_path: Path) -> None:
     splits = toy_splits(count=30, val=8)
     inputs = toy_features(splits)
@@ -581,8 +600,8 @@ def test_plateau_lowers_the_rate_when_the_loss_stands_still(warmup: int, tmp_pat
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_trains(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["adamw", "ftrl"])
+def test_an_optimizer_trains(name: str, tmp_path: Path) -> None:
     splits = toy_splits(count=14, val=4)
     inputs = toy_features(splits)
     experiment = on_features(optimizer=optimizer(name, 0.01, 0.1, **OPTIMIZERS[name]), epochs=1)
@@ -596,14 +615,19 @@ def test_every_optimizer_trains(name: str, tmp_path: Path) -> None:
         assert before.ndim == 1 or (before != after).all()
 
 
+def test_there_is_no_other_optimizer() -> None:
+    assert set(OPTIMIZERS) == set(get_args(Optimizer.model_fields["name"].annotation))
+
+
+@pytest.mark.parametrize("decay", [0, 0.125])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_an_optimizer_has_the_options_it_is_given(name: str) -> None:
-    asked = on_features(optimizer=optimizer(name, 0.25, 0.125, **OPTIMIZERS[name])).optimizer
+def test_an_optimizer_has_the_options_it_is_given(name: str, decay: float) -> None:
+    asked = on_features(optimizer=optimizer(name, 0.25, decay, **OPTIMIZERS[name])).optimizer
     found = loop.make_optimizer(asked)
     assert type(found).__name__.lower() == name
     told = found.get_config()
     assert {key: told[key] for key in OPTIMIZERS[name]} == OPTIMIZERS[name]
-    assert (float(found.learning_rate), found.weight_decay) == (0.25, 0.125)
+    assert (float(found.learning_rate), found.weight_decay or 0) == (0.25, decay)
 
 
 def steps(
@@ -625,30 +649,12 @@ def steps(
     return before, model.get_weights()
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.5])
-@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "ftrl"])
+@pytest.mark.parametrize(("name", "decay"), [("rmsprop", 0.5), ("adamw", 0.5), ("adamw", 0.0)])
 def test_weights_decay_by_themselves(name: str, decay: float) -> None:
     """Decoupled (Loshchilov & Hutter 2019): where no loss pulls, each step takes rate x decay."""
     before, after = steps(optimizer(name, 0.1, decay), 3, {"label": 0, "box": 0})
     for here, there in zip(before, after, strict=True):
         np.testing.assert_allclose(there, here * (1 - 0.1 * decay) ** 3, rtol=1e-5)
-
-
-def test_weights_of_ftrl_decay_too() -> None:
-    """It makes weights anew of all gradients so far: only its first step is the decay alone."""
-    plain, decayed = (
-        steps(optimizer("ftrl", 0.01, decay), 1, {"label": 1, "box": 1})[1] for decay in (0, 5.0)
-    )
-    for free, held in zip(plain, decayed, strict=True):
-        np.testing.assert_allclose(held, free * 0.95, rtol=2e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_moves_weights_without_decay(name: str) -> None:
-    before, after = steps(optimizer(name, 0.01), 1, {"label": 1, "box": 1})
-    for here, there in zip(before, after, strict=True):
-        assert np.isfinite(there).all()
-        assert (here != there).any()
 
 
 @pytest.mark.parametrize(
@@ -744,10 +750,10 @@ def test_a_network_that_cannot_be_built_leaves_the_precision_of_others(tmp_path:
 @pytest.mark.parametrize(
     ("kind", "box_format"),
     [
-        ("giou", "rel_center_xywh"),
         ("diou", "center_xywh"),
-        ("diou", "rel_xyxy"),
-        ("ciou", "xyxy"),
+        pytest.param("giou", "rel_center_xywh", marks=pytest.mark.slow),
+        pytest.param("diou", "rel_xyxy", marks=pytest.mark.slow),
+        pytest.param("ciou", "xyxy", marks=pytest.mark.slow),
     ],
 )
 def test_losses_of_overlap_train(kind: str, box_format: str) -> None:
@@ -797,15 +803,6 @@ def test_a_toy_is_learned_by_heart_from_raw_pixels(tmp_path: Path) -> None:
     assert history["val_loss"].min() < history["val_loss"][0] / 10
 
 
-@pytest.mark.usefixtures("eager")
-def test_training_warns_of_nothing_that_a_user_could_mend(
-    recwarn: pytest.WarningsRecorder, tmp_path: Path
-) -> None:
-    splits = toy_splits(count=14, val=4)
-    fit(on_features(epochs=1), toy_features(splits), splits, tmp_path / "model.keras")
-    assert [str(one.message) for one in recwarn if "shuffle" in str(one.message)] == []
-
-
 class Witness(keras.callbacks.Callback):
     """Notes what a logger that is handed in gets to see."""
 
@@ -817,7 +814,9 @@ class Witness(keras.callbacks.Callback):
 
 
 @pytest.mark.usefixtures("eager")
-def test_callbacks_see_every_epoch_with_its_learning_rate(tmp_path: Path) -> None:
+def test_callbacks_see_every_epoch_with_its_learning_rate(
+    recwarn: pytest.WarningsRecorder, tmp_path: Path
+) -> None:
     splits = toy_splits(count=20, val=5)
     witness = Witness()
     history = train(
@@ -834,17 +833,19 @@ def test_callbacks_see_every_epoch_with_its_learning_rate(tmp_path: Path) -> Non
         assert set(seen) == COLUMNS - {"epoch"}
         for name, value in seen.items():
             assert history[name][epoch] == pytest.approx(value)
+    # Of nothing that a user could mend it warns.
+    assert [str(one.message) for one in recwarn if "shuffle" in str(one.message)] == []
 
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(
     "asked",
     [
-        losses("binary", "smooth_l1", 0.5),
-        losses("binary", "giou", smoothing=0.2),
         losses("categorical", "ciou", focal_gamma=2),
+        pytest.param(losses("binary", "smooth_l1", 0.5), marks=pytest.mark.slow),
+        pytest.param(losses("binary", "giou", smoothing=0.2), marks=pytest.mark.slow),
     ],
-    ids=["smooth_l1", "giou, smoothed", "ciou, focal"],
+    ids=["ciou, focal", "smooth_l1", "giou, smoothed"],
 )
 def test_a_saved_model_also_reloads_with_its_losses_and_metrics(
     asked: dict[str, Any], tmp_path: Path
@@ -867,11 +868,9 @@ def test_a_saved_model_also_reloads_with_its_losses_and_metrics(
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("leftover", [False, True], ids=["no file before", "a file of another run"])
-def test_a_loss_that_is_never_finite_is_told(leftover: bool, tmp_path: Path) -> None:
+def test_a_loss_that_is_never_finite_is_told(tmp_path: Path) -> None:
     splits, file = toy_splits(count=20, val=5), tmp_path / "model.keras"
-    if leftover:
-        file.write_bytes(b"an older model")
+    file.write_bytes(b"an older model")
     experiment = on_features(epochs=1, optimizer=optimizer("sgd", 1e38))
     with pytest.raises(InputError, match="learning_rate"):
         train(experiment, toy_features(splits), splits, SIZE, 0, file)

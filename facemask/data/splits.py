@@ -85,7 +85,7 @@ def grouped_split(
     split[(samples["flip"] == 1) & (split != "train")] = "unused"
     splits = _checked(samples.assign(split=split))
     leaks = leaking(splits, groups)
-    if leaks:  # what this protocol is for
+    if leaks:  # what this split is for
         raise AssertionError(f"{leaks} test samples leak in the grouped split")
     return splits
 

@@ -138,7 +138,7 @@ def compare(
 
 
 def spread(runs: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Return mean and sample standard deviation (n - 1) of every figure over several seeds.
+    """Return mean and sample standard deviation (n - 1) of every figure over several repeats.
 
     Args:
         runs: the test figures of each seed, as `metrics.measure` returns them.
@@ -150,7 +150,7 @@ def spread(runs: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
         InputError: fewer than two runs.
     """
     if len(runs) < 2:
-        raise InputError(f"the spread over seeds needs two runs, and there is {len(runs)}")
+        raise InputError(f"the spread over repeats needs two runs, and there is {len(runs)}")
     table = pd.DataFrame(runs)
     both = {"mean": table.mean(skipna=False), "std": table.std(skipna=False)}
     return pd.DataFrame(both).to_dict("index")
@@ -174,7 +174,7 @@ def pooled(folds: Sequence[pd.DataFrame]) -> dict[str, Any]:
     if seen.duplicated().any():
         raise InputError(
             f"{seen.duplicated().sum()} photographs are tested in several folds, as "
-            f"{seen[seen.duplicated()].iloc[0]}: give each fold of the grouped protocol once"
+            f"{seen[seen.duplicated()].iloc[0]}: give each grouped fold once"
         )
     figures: dict[str, dict[str, Any]] = {**intervals(together)}
     sums = [_sums(fold) for fold in folds]

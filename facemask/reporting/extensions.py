@@ -125,9 +125,9 @@ def _ablation(
         # The majority is that of the same samples with every seed.
         val = figures["val"] | {"majority_accuracy": figures["val"]["majority_accuracy"][:1]}
         cells = [_spread(val[key]) for key in FIGURES]
-        seeds = len(figures["train_seconds"])
+        repeats = len(figures["train_seconds"])
         seconds = f"{np.mean(figures['train_seconds']):,.0f}"
-        rows.append((f"`{name}`", _first(flat(changes[name])), seeds, *cells, seconds))
+        rows.append((f"`{name}`", _first(flat(changes[name])), repeats, *cells, seconds))
     text = (
         "Validation samples, in %: mean and, behind ±, sample standard deviation over repeats. All "
         f"rows that do not say otherwise: {', '.join(flat(common))}. These are smaller and "

@@ -189,7 +189,7 @@ def ablation_picture(
 
     `ablation` maps rows to what `metrics.validated` returns. The dotted line and the band
     behind all are the mean of the first row, from which the others differ in one thing, and what
-    its seeds span.
+    its repeats span.
     """
     names = list(ablation)
     figure = Figure(figsize=(11, 1.0 + 0.24 * len(names)), layout="constrained")

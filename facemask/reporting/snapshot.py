@@ -4,6 +4,7 @@ import re
 import shutil
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from facemask import params
 from facemask.errors import InputError
@@ -12,24 +13,26 @@ from facemask.io import write_json
 PACKAGES = ["tensorflow-cpu", "keras", "numpy", "opencv-python-headless", "dvc"]
 
 
-def take(root: Path, folder: Path) -> Path:
+def take(root: Path, results: Path, name: str) -> Path:
     """Copy what a run has made and was made with into a new folder.
 
     Args:
         root: the repository's.
-        folder: where to; the report's files come to lie in it, beside metrics/, params.yaml,
-            dvc.lock, those of the pipelines and snapshot.json, which names the commit.
+        results: the folder of all snapshots.
+        name: of the new one, in which the report's files come to lie, beside metrics/,
+            params.yaml, dvc.lock, those of the pipelines and snapshot.json, which names the commit.
 
     Raises:
         InputError: the folder is there, its name is no plain one, or there is no run to keep.
     """
-    if not re.fullmatch(r"\w[\w-]*", folder.name):
-        raise InputError(f"{folder.name!r} is no name for a snapshot: give letters, digits, _ or -")
+    folder = results / name
+    if not re.fullmatch(r"\w[\w-]*", name):
+        raise InputError(f"{name!r} is no name for a snapshot: give letters, digits, _ or -")
     if folder.exists():
         raise InputError(f"{folder} is there already: give another name, or git rm -r {folder}")
-    if not (root / "report").is_dir() or not (root / "dvc.lock").is_file():
+    if not all((root / made).exists() for made in ("report", "metrics", "dvc.lock")):
         raise InputError("there is no run to keep: dvc repro makes one")
-    config = params.read(root)
+    config, commit = params.read(root), _commit(root)
     shutil.copytree(root / "report", folder, ignore=shutil.ignore_patterns(".*"))
     shutil.copytree(root / "metrics", folder / "metrics", ignore=shutil.ignore_patterns(".*"))
     for pattern in ("params.yaml", "dvc.lock", "pipelines/*/params.yaml", "pipelines/*/dvc.lock"):
@@ -38,7 +41,7 @@ def take(root: Path, folder: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
     about = {
-        **_commit(root),
+        **commit,
         "dataset": config.dataset,
         "split": config.split,
         "packages": {package: metadata.version(package) for package in PACKAGES},
@@ -47,15 +50,15 @@ def take(root: Path, folder: Path) -> Path:
     return folder
 
 
-def _commit(root: Path) -> dict[str, str | bool]:
-    """The commit that is checked out, and whether code or parameters differ from it."""
+def _commit(root: Path) -> dict[str, Any]:
+    """The commit that is checked out, and which code and parameters differ from it."""
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
         # The run's own files differ whenever it was not committed yet.
         made = ("metrics/", "report/", "dvc.lock", "docs/")
         staged, unstaged, _ = repo.scm.status(untracked_files="no")
-        changed = [*unstaged, *(path for paths in staged.values() for path in paths)]
+        changed = {*unstaged, *(path for paths in staged.values() for path in paths)}
         ours = [
             path for path in changed if not path.endswith("dvc.lock") and not path.startswith(made)
         ]

@@ -1,0 +1,167 @@
+"""Snapshots: what is kept of a run, and what is said of the code it was made with."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_cli import facemask, keep, rows, run
+
+from facemask.errors import InputError
+from facemask.reporting import snapshot
+
+ROOT = Path(__file__).parents[1]
+# What a run makes, and what it is made with.
+MADE = {
+    "report/REPORT.md": "# Results",
+    "report/figures/leaderboard.png": "pixels",
+    "report/records/study/statistics/scratch_1.json": "{}",
+    "metrics/scratch_1.json": "{}",
+    "metrics/data.json": "{}",
+    "dvc.lock": "schema: '2.0'",
+    "pipelines/losses/dvc.lock": "schema: '2.0'",
+}
+PARAMS = ["params.yaml", "pipelines/losses/params.yaml", "pipelines/localizer/params.yaml"]
+CODE = ["facemask/one.py", "facemask/two.py", "stages/three.py", "dvc.yaml", "docs/guide.md"]
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small repository with a run in its workspace, all of it committed."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in PARAMS:
+        write(folder, name, (ROOT / name).read_text())
+    for name, text in [*MADE.items(), *dict.fromkeys(CODE, "stages: {}\n").items()]:
+        write(folder, name, text)
+    run(folder, "git", "init", "-q")
+    run(folder, sys.executable, "-m", "dvc", "init", "-q")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "measured")
+    return folder
+
+
+@pytest.fixture
+def project(committed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(committed, tmp_path / "project"))
+
+
+def taken(project: Path, name: str = "mine") -> tuple[Path, dict]:
+    folder = snapshot.take(project, project / "docs/results", name)
+    assert folder == project / "docs/results" / name
+    return folder, json.loads((folder / "snapshot.json").read_text())
+
+
+def test_all_that_tells_of_a_run_is_kept(project: Path) -> None:
+    write(project, "report/.scratch_1.json", "half written")
+    write(project, "models/scratch_1/model.keras", "large")
+    folder, _ = taken(project)
+    kept = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    expected = {name.removeprefix("report/"): name for name in [*MADE, *PARAMS]}
+    assert kept == {*expected, "snapshot.json"}
+    for name, source in expected.items():
+        assert (folder / name).read_bytes() == (project / source).read_bytes()
+
+
+def test_commit_data_split_and_versions_are_named(project: Path) -> None:
+    text = (project / "params.yaml").read_text()
+    text = text.replace("\ndataset: sample", "\ndataset: kaggle", 1)
+    write(project, "params.yaml", text.replace("\nsplit: random", "\nsplit: grouped_3", 1))
+    _, about = taken(project)
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True, check=True
+    )
+    assert about["commit"] == head.stdout.strip()
+    assert (about["dataset"], about["split"]) == ("kaggle", "grouped_3")
+    assert about["packages"]["numpy"] == np.__version__
+
+
+def test_what_the_run_makes_itself_is_no_change(project: Path) -> None:
+    for name in [*MADE, "docs/guide.md"]:
+        write(project, name, "made anew")
+    write(project, "metrics/scratch_2.json", "{}")
+    run(project, "git", "add", "metrics")
+    _, about = taken(project)
+    assert about["changed"] == []
+
+
+def test_code_and_parameters_that_are_not_as_committed_are_named(project: Path) -> None:
+    """Edited, staged or not, new, deleted or moved: whatever the commit does not tell."""
+    write(project, "facemask/one.py", "edited = True")
+    (project / "stages/three.py").unlink()
+    run(project, "git", "mv", "facemask/two.py", "facemask/moved.py")
+    write(project, "facemask/new.py", "new = True")
+    edited = (project / "pipelines/losses/params.yaml").read_text() + "# a word\n"
+    write(project, "pipelines/losses/params.yaml", edited)
+    run(project, "git", "add", "facemask/new.py", "pipelines")
+    write(project, "metrics/scratch_1.json", "made anew")
+    _, about = taken(project)
+    assert about["changed"] == [
+        "facemask/moved.py",
+        "facemask/new.py",
+        "facemask/one.py",
+        "facemask/two.py",
+        "pipelines/losses/params.yaml",
+        "stages/three.py",
+    ]
+
+
+def test_a_file_that_is_edited_after_it_was_staged_is_named_once(project: Path) -> None:
+    write(project, "facemask/one.py", "edited = 1")
+    run(project, "git", "add", "facemask")
+    write(project, "facemask/one.py", "edited = 2")
+    _, about = taken(project)
+    assert about["changed"] == ["facemask/one.py"]
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "two words", "../up", "a/b", "-x"])
+def test_a_name_that_is_no_folder_s_is_refused(project: Path, name: str) -> None:
+    before = sorted(project.rglob("*"))
+    with pytest.raises(InputError, match="is no name for a snapshot"):
+        taken(project, name)
+    assert sorted(project.rglob("*")) == before
+
+
+def test_a_snapshot_is_not_written_over(project: Path) -> None:
+    folder, about = taken(project)
+    write(project, "facemask/one.py", "edited = True")
+    with pytest.raises(InputError, match="is there already"):
+        taken(project)
+    assert json.loads((folder / "snapshot.json").read_text()) == about
+
+
+@pytest.mark.parametrize("lost", ["report", "metrics", "dvc.lock"])
+def test_where_there_is_no_run_nothing_is_kept(project: Path, lost: str) -> None:
+    (project / lost).rename(project / "elsewhere")
+    with pytest.raises(InputError, match="no run to keep"):
+        taken(project)
+    assert not (project / "docs/results").exists()
+
+
+def test_wrong_parameters_leave_nothing_half_kept(project: Path) -> None:
+    write(project, "params.yaml", "seed: first")
+    with pytest.raises(InputError, match="seed: "):
+        taken(project)
+    assert not (project / "docs/results").exists()
+
+
+def test_a_snapshot_is_what_experiments_are_compared_with(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = project / "report/records/study"
+    shutil.rmtree(records)
+    keep(records, ["mobilenet_4"], 30)
+    keep(project / "other", ["mobilenet_1"], 30)
+    monkeypatch.chdir(project)
+    assert facemask("snapshot", "before").startswith("docs/results/before: ")
+    then = rows(facemask("compare", "other/predictions/mobilenet_1.csv", "mobilenet_4"))
+    shutil.copy("other/predictions/mobilenet_1.csv", records / "predictions/mobilenet_4.csv")
+    assert rows(facemask("compare", "mobilenet_4", "mobilenet_4@before")) == then
+    assert "is there already" in facemask("snapshot", "before", code=1)
