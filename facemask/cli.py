@@ -216,10 +216,13 @@ def _missing(name: str, where: str, known: Collection[str]) -> str:
     """What to say of an experiment that is not there: which are, and which of them was meant."""
     place = f"in {where}" if where else "in the workspace"
     if not known:
-        return f"no experiment was measured {place}: dvc repro in the repository's root does it"
+        return f"no experiment was measured {place}: dvc repro does it, in the repository's root"
     near = difflib.get_close_matches(name, known, n=1)
     meant = f" (did you mean {near[0]}?)" if near else ""
-    return f"there is no {name} {place}{meant}; there are: {', '.join(sorted(known))}"
+    return (
+        f"there is no {name} {place}{meant}; there are: {', '.join(sorted(known))}. Others are "
+        "measured by dvc repro, those of pipelines/ by dvc repro pipelines/NAME/dvc.yaml"
+    )
 
 
 def _table(comparison: pd.DataFrame) -> Table:

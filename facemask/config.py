@@ -1,6 +1,6 @@
 """What the parameter files may say: every key, its type and its range (read by `params`)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -387,19 +387,6 @@ class ResolvedExperiment(Experiment):
 
     seed: int
     input_size: int
-
-
-def tuned(experiment: ResolvedExperiment, best: Mapping[str, Any]) -> ResolvedExperiment:
-    """Return an experiment with the values a search has found best, one for each key of `Space`."""
-    found = {
-        "network": {"dense": (best["units"],) * best["layers"]},
-        "dropout": {head: best[f"{head}_dropout"] for head in ("shared", "label", "box")},
-        "optimizer": {"learning_rate": best["learning_rate"]},
-    }
-    entry = experiment.model_dump()
-    for section, values in found.items():
-        entry[section] |= values
-    return ResolvedExperiment.model_validate(entry)
 
 
 class ResolvedSearch(Search):

@@ -32,7 +32,7 @@ HOMES |= {section: file for section, (file, _) in ELSEWHERE.items()}
 # Sections whose entries may be like another.
 ALIKE = ("experiments", "losses", "localizers")
 # Names in metrics/ and models/ that are not experiments.
-RESERVED = {"ablation", "data", "majority", "validation"}
+RESERVED = {"ablation", "data"}
 
 Raw = dict[str, Any]
 Place = tuple[str | int, ...]
@@ -101,7 +101,8 @@ def _misplaced(file: str, raw: Raw) -> Iterator[str]:
     for key in raw:
         home, where = HOMES.get(key, file), key if file == STUDY else f"{file}:{key}"
         if home != file and key not in known:
-            yield f"  {where}: unknown key; it belongs into {home}"
+            there = _spelt((key,)) if home != STUDY else f"{home}:{key}"
+            yield f"  {where}: unknown key; it belongs into {there}"
         elif file != STUDY and key not in known:
             yield f"  {where}: unknown key; remove it{_nearest(str(key), known)}"
 

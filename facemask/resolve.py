@@ -13,6 +13,7 @@ from facemask.config import (
     Section,
     Training,
 )
+from facemask.training.space import tuned
 
 AnyTraining = TypeVar("AnyTraining", bound=Training)
 
@@ -51,21 +52,21 @@ def ablated(config: Config, row: str | None) -> Localizer:
 
 
 def backbone(config: Config, name: str) -> str | None:
-    """Return the backbone an experiment or a localizer is built on; None if on pixels."""
-    if name in config.localizers:
-        return config.localizers[name].backbone
-    experiments = {**config.experiments, **config.losses}
-    if name not in experiments:  # NAME_tuned of a search
+    """Return the backbone an experiment of the study is built on; None if on pixels."""
+    if name not in config.experiments:  # NAME_tuned of a search
         return backbone(config, config.searches[name.removesuffix("_tuned")].base)
-    kind, _, features = experiments[name].inputs.partition("/")
+    kind, _, features = config.experiments[name].inputs.partition("/")
     return features if kind == "features" else None
 
 
 def merged(entry: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry with values in the place of others, in sections within sections as well."""
+    """Return an entry with values in the place of others, in sections within sections as well.
+
+    The options of an optimizer are one value: those of another optimizer would not fit.
+    """
     changed = {
         key: merged(entry[key], value)
-        if isinstance(value, dict) and isinstance(entry.get(key), dict)
+        if isinstance(value, dict) and isinstance(entry.get(key), dict) and key != "options"
         else value
         for key, value in changes.items()
     }
@@ -89,19 +90,23 @@ def _experiment(config: Config, experiment: Experiment) -> ResolvedExperiment:
 
 def _search(config: Config, name: str) -> ResolvedSearch:
     search = config.searches[name]
-    longest = min(search.max_epochs, _cap(config, search.max_epochs))
+    longest = _cap(config, search.max_epochs)
     # What trials do not take from their base must not run the search again when it changes.
     own = {"epochs": longest, "early_stopping": 0, "repeats": 1}
     base = config.experiments[search.base].model_copy(update=own)
     return ResolvedSearch(
         **search.model_copy(update={"max_epochs": longest}).model_dump(),
-        experiment=_experiment(config, base),
+        experiment=tuned(
+            _experiment(config, base), {key: values[0] for key, values in search.space}
+        ),
     )
 
 
 def _localizer(config: Config, localizer: Localizer) -> ResolvedLocalizer:
+    head = localizer.head_first
+    capped = head.model_copy(update={"epochs": _cap(config, head.epochs)})
     return ResolvedLocalizer(
-        **_capped(config, localizer).model_dump(),
+        **_capped(config, localizer).model_copy(update={"head_first": capped}).model_dump(),
         seed=config.seed,
         application=config.backbones[localizer.backbone].application,
         weights=config.datasets[config.dataset].weights,
@@ -110,11 +115,12 @@ def _localizer(config: Config, localizer: Localizer) -> ResolvedLocalizer:
 
 def _capped(config: Config, training: AnyTraining) -> AnyTraining:
     """A training of no more epochs than its dataset allows, in which warm-up still ends."""
-    epochs = min(training.epochs, _cap(config, training.epochs))
+    epochs = _cap(config, training.epochs)
     warmup = min(training.schedule.warmup, epochs - 1)
     schedule = training.schedule.model_copy(update={"warmup": warmup})
     return training.model_copy(update={"epochs": epochs, "schedule": schedule})
 
 
 def _cap(config: Config, epochs: int) -> int:
-    return config.datasets[config.dataset].max_epochs or epochs
+    most = config.datasets[config.dataset].max_epochs
+    return epochs if most is None else min(epochs, most)

@@ -1,4 +1,4 @@
-"""The stages of dvc.yaml: each reads parameters and files, calls the library, and writes files."""
+"""The stages of all pipelines: each reads its inputs, calls the library, and writes files."""
 
 import os
 

@@ -53,5 +53,5 @@ def run_stage(stage: Callable[..., None]) -> None:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(
             f"\nThe {name} stage stopped: {where}{os.strerror(error.errno)}. "
-            f"{REMEDIES[error.errno]}\nThen run dvc repro again: it goes on from here.\n"
+            f"{REMEDIES[error.errno]}\nThen run the same command again: it goes on from here.\n"
         )

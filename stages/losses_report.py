@@ -12,8 +12,10 @@ def write_page() -> None:
     """Write report/losses: a table a network, and the losses drawn."""
     config = params.read()
     folder, experiments = REPORT / "losses", {**config.experiments, **config.losses}
-    group = [name for each in sections.alike(experiments) if len(each) > 1 for name in each]
-    records = {name: RECORDS / ("losses" if name in config.losses else "study") for name in group}
+    # Groups of the study alone are no matter of this page.
+    groups = [each for each in sections.alike(experiments) if set(each) & set(config.losses)]
+    names = [name for group in groups for name in group]
+    records = {name: RECORDS / ("losses" if name in config.losses else "study") for name in names}
     measured = {name: read_json(at / f"statistics/{name}.json") for name, at in records.items()}
     folder.mkdir(parents=True, exist_ok=True)
     loss_plots.loss_shapes(folder / "losses.png")

@@ -10,10 +10,11 @@ import pandas as pd
 from dvclive.keras import DVCLiveCallback
 from dvclive.live import Live
 
-from facemask.config import ResolvedExperiment, tuned
+from facemask.config import ResolvedExperiment
 from facemask.inference.predict import parameters, predict
 from facemask.io import read_json, write_csv, write_json, write_text
 from facemask.training import classifier
+from facemask.training.space import tuned
 from stages.common import DATA, MODELS, STATE, config_file, repeat_folders, run_stage
 
 

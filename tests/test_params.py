@@ -322,12 +322,12 @@ def test_an_unknown_key_is_told_once_with_the_nearest(key, suggestion):
 @pytest.mark.parametrize(
     ("key", "home"),
     [
-        ("localizers", LOCALIZER),
-        ("ablation", LOCALIZER),
-        ("losses", LOSSES),
-        (f"{LOSSES}:defaults", STUDY),
-        (f"{LOSSES}:ensembles", LOCALIZER),
-        (f"{LOCALIZER}:experiments", STUDY),
+        ("localizers", f"{LOCALIZER}:localizers"),
+        ("ablation", f"{LOCALIZER}:ablation"),
+        ("losses", f"{LOSSES}:experiments"),
+        (f"{LOSSES}:defaults", f"{STUDY}:defaults"),
+        (f"{LOSSES}:ensembles", f"{LOCALIZER}:ensembles"),
+        (f"{LOCALIZER}:experiments", f"{STUDY}:experiments"),
     ],
 )
 def test_a_section_in_the_wrong_file_is_told_with_the_right_one(key, home):

@@ -20,12 +20,13 @@ import yaml
 from conftest import without_graphs
 
 from facemask import params
-from facemask.config import ResolvedExperiment, ResolvedSearch, Search, Space, tuned
+from facemask.config import ResolvedExperiment, ResolvedSearch, Search, Space
 from facemask.errors import InputError
 from facemask.resolve import resolve
 from facemask.training import classifier
 from facemask.training.search import hyperband, round_sizes
 from facemask.training.search import search as search_search
+from facemask.training.space import tuned
 from stages.resolve import write_configs
 from stages.tune import tune
 

@@ -310,22 +310,11 @@ def test_points_of_the_curve_are_counts(seed: int) -> None:
         assert kept.min() == pytest.approx(precisions[np.isclose(recalls, recall)].min())
 
 
-def test_average_precision_is_the_mean_precision_at_each_bare_face() -> None:
-    predictions = random_predictions(0, photographs=60)
-    rare = (predictions["actual"] == WITHOUT).to_numpy()
-    score = 1 - predictions["probability"].to_numpy()
-    expected = mean(rare[score >= own].mean() for own in score[rare])
-    assert significance.average_precision(predictions) == pytest.approx(expected)
-    constant = predictions.assign(probability=0.9)
-    assert significance.average_precision(constant) == pytest.approx(rare.mean())
-
-
 def test_without_a_bare_face_there_is_no_curve() -> None:
     predictions = random_predictions(0).assign(actual=WITH)
     curve = significance.precision_recall(predictions)
     assert curve.empty
     assert curve.columns.tolist() == ["threshold", "precision", "recall"]
-    assert np.isnan(significance.average_precision(predictions))
 
 
 @pytest.mark.parametrize("bins", [4, 20])

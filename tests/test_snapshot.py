@@ -25,7 +25,8 @@ MADE = {
     "pipelines/losses/dvc.lock": "schema: '2.0'",
 }
 PARAMS = ["params.yaml", "pipelines/losses/params.yaml", "pipelines/localizer/params.yaml"]
-CODE = ["facemask/one.py", "facemask/two.py", "stages/three.py", "dvc.yaml", "docs/guide.md"]
+CODE = ["facemask/one.py", "facemask/two.py", "stages/three.py", "docs/guide.md"]
+PIPELINES = ["dvc.yaml", "pipelines/losses/dvc.yaml"]
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -39,7 +40,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     for name in PARAMS:
         write(folder, name, (ROOT / name).read_text())
-    for name, text in [*MADE.items(), *dict.fromkeys(CODE, "stages: {}\n").items()]:
+    for name, text in [*MADE.items(), *dict.fromkeys([*CODE, *PIPELINES], "stages: {}\n").items()]:
         write(folder, name, text)
     run(folder, "git", "init", "-q")
     run(folder, sys.executable, "-m", "dvc", "init", "-q")
@@ -85,7 +86,7 @@ def test_commit_data_split_and_versions_are_named(project: Path) -> None:
 
 def test_what_the_run_makes_itself_is_no_change(project: Path) -> None:
     for name in [*MADE, "docs/guide.md"]:
-        write(project, name, "made anew")
+        write(project, name, f"{MADE.get(name, '')}\n\n")
     write(project, "metrics/scratch_2.json", "{}")
     run(project, "git", "add", "metrics")
     _, about = taken(project)
@@ -119,6 +120,20 @@ def test_a_file_that_is_edited_after_it_was_staged_is_named_once(project: Path) 
     write(project, "facemask/one.py", "edited = 2")
     _, about = taken(project)
     assert about["changed"] == ["facemask/one.py"]
+
+
+@pytest.mark.parametrize("file", PIPELINES)
+def test_what_is_not_all_of_one_run_is_refused(project: Path, file: str) -> None:
+    stage = "{cmd: cp ../../source copy, deps: [../../source], outs: [copy]}"
+    stage = stage if "/" in file else stage.replace("../../", "")
+    write(project, file, f"stages: {{copying: {stage}}}\n")
+    write(project, "source", "one")
+    run(project, sys.executable, "-m", "dvc", "repro", "-q", file)
+    taken(project, "first")
+    write(project, "source", "other")
+    with pytest.raises(InputError, match=r"not up to date: .*copying.*dvc repro"):
+        taken(project, "second")
+    assert not (project / "docs/results/second").exists()
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "two words", "../up", "a/b", "-x"])

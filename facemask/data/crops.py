@@ -36,7 +36,7 @@ def crop_table(
     """
     if faces.empty:
         raise InputError(
-            "no face is left to crop: see datasets.<name>.classes, and the dataset's validation.md "
+            "no face is left to crop: see datasets.<name>.classes, and report/validation.md "
             "for photographs that were left out"
         )
     boxes, sizes = faces[BOX].to_numpy(), faces[["width", "height"]].to_numpy()

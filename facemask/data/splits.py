@@ -124,7 +124,7 @@ def summary(
     photographs: pd.DataFrame,
     validation: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the counts of data.json: photographs, faces, crops by class, samples by split.
+    """Return the counts of counts.json: photographs, faces, crops by class, samples by split.
 
     Args:
         splits: what `split` returned.

@@ -209,19 +209,6 @@ def precision_recall(predictions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def average_precision(predictions: pd.DataFrame) -> float:
-    """Return the area under the steps of `precision_recall`; NaN without a sample of the class.
-
-    Always answering the same scores the class's share of the samples.
-    """
-    from sklearn.metrics import average_precision_score
-
-    rare = predictions["actual"] == WITHOUT
-    if not rare.any():
-        return np.nan
-    return float(average_precision_score(rare, 1 - predictions["probability"]))
-
-
 def iou_histogram(predictions: pd.DataFrame, bins: int = 20) -> pd.DataFrame:
     """Return how the IoU of the test samples is distributed.
 

@@ -22,7 +22,7 @@ FIGURES = {
     "mean_iou": "mean IoU",
     "iou_50": "IoU ≥ 0.5",
 }
-SPELT = 3  # of the changes of a row of the ablation; params.yaml has them all
+SPELT = 3  # of the changes of a row of the ablation; pipelines/localizer/params.yaml has them all
 
 
 def render(
@@ -45,7 +45,7 @@ def render(
         metrics: of localizers and ensembles.
         statistics: of the same, as the evaluate stage writes them.
         ablation: of each row that was run, what `metrics.validated` returns.
-        changes, common: of params.yaml, what rows change and what all do.
+        changes, common: of pipelines/localizer/params.yaml, what rows change and what all do.
         groups: what `error_analysis.by_group` returns.
         subject: the localizer whose failures are shown.
         pictures: augmentation, reliability, groups, worst and, where there is one, ablation and
@@ -53,9 +53,10 @@ def render(
     """
     parts = [
         f"# Beyond the study: {dataset}",
-        f"Made by `dvc repro`; split `{split}`. A localizer looks where a map of heat tells "
-        "it to (facemask/models/localizer.py) instead of answering from a pooled vector; an "
-        "ensemble is the mean of two, of calibrated probabilities and of boxes by their quality.",
+        f"Made by `dvc repro pipelines/localizer/dvc.yaml`; split `{split}`. A localizer looks "
+        "where a map of heat tells it to (facemask/models/localizer.py) instead of answering from "
+        "a pooled vector; an ensemble is the mean of two, of calibrated probabilities and of boxes "
+        "by their quality.",
         "## Figures of the test samples",
         "In %, with 95 % intervals by bootstrap over photographs; of a localizer its first repeat, "
         "of an ensemble all.",

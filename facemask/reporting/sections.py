@@ -87,7 +87,7 @@ def hyperband(
 
     Args:
         searches: of params.yaml.
-        found: of each search that was run, what `stages.tune` wrote as metrics.
+        found: of each search that was run, what `search.search` found best, and its summary.
         experiments: of params.yaml.
         metrics: of the experiments that were run.
         published: published_results.csv.
@@ -191,7 +191,7 @@ def box_losses(
     """Compare experiments that differ in nothing but the loss of the box and its weight.
 
     Args:
-        experiments: of params.yaml.
+        experiments: of params.yaml and the losses pipeline.
         predictions: of each experiment that was run, its answers on the test samples.
         majority: of each experiment, the test accuracy of answering the majority class.
         pictures: `losses` → path from the report.

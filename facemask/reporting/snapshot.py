@@ -23,7 +23,8 @@ def take(root: Path, results: Path, name: str) -> Path:
             params.yaml, dvc.lock, those of the pipelines and snapshot.json, which names the commit.
 
     Raises:
-        InputError: the folder is there, its name is no plain one, or there is no run to keep.
+        InputError: the folder is there, its name is no plain one, there is no run to keep, or parts
+            of it were made with other parameters or code.
     """
     folder = results / name
     if not re.fullmatch(r"\w[\w-]*", name):
@@ -33,6 +34,7 @@ def take(root: Path, results: Path, name: str) -> Path:
     if not all((root / made).exists() for made in ("report", "metrics", "dvc.lock")):
         raise InputError("there is no run to keep: dvc repro makes one")
     config, commit = params.read(root), _commit(root)
+    _check_up_to_date(root)
     shutil.copytree(root / "report", folder, ignore=shutil.ignore_patterns(".*"))
     shutil.copytree(root / "metrics", folder / "metrics", ignore=shutil.ignore_patterns(".*"))
     for pattern in ("params.yaml", "dvc.lock", "pipelines/*/params.yaml", "pipelines/*/dvc.lock"):
@@ -48,6 +50,22 @@ def take(root: Path, results: Path, name: str) -> Path:
     }
     write_json(about, folder / "snapshot.json")
     return folder
+
+
+def _check_up_to_date(root: Path) -> None:
+    """Of the study, and of each pipeline beyond it that was run."""
+    from dvc.repo import Repo
+
+    locks = sorted(path.relative_to(root) for path in root.glob("pipelines/*/dvc.lock"))
+    ran = ["dvc.yaml", *(str(lock.with_name("dvc.yaml")) for lock in locks)]
+    with Repo(str(root)) as repo:
+        changed = sorted(repo.status(targets=[str((root / file).resolve()) for file in ran]))
+    if changed:
+        raise InputError(
+            f"what lies here is not all of one run; not up to date: {', '.join(changed[:5])}"
+            f"{' …' if len(changed) > 5 else ''}. First run dvc repro {' '.join(ran)}, or remove "
+            "the dvc.lock of a pipeline that is not meant, and what it made"
+        )
 
 
 def _commit(root: Path) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def comparison(
 ) -> pd.DataFrame:
     """Put the measured figures of each experiment beside the published ones.
 
-    `metrics` maps an experiment to the content of its metrics file, `published` is
+    `metrics` maps an experiment to the content of its statistics file, `published` is
     published_results.csv, `notes` what `weight_notes` returns. One row an experiment, the study's
     in its order, then others in the order of `metrics` (family "own", nothing published). Columns:
     id, family, section, title, note, run (whether it was); each of train_accuracy, train_iou,
@@ -194,7 +194,7 @@ def shortfalls(
     """Say why, in a sentence each, measured figures lie more than `margin` below published ones.
 
     `comparison` is what the function of that name returns; `sizes` holds this run's number of
-    train, val and test samples (data.json will do); `iou_deviation` the standard deviation of the
+    train, val and test samples (counts.json will do); `iou_deviation` the standard deviation of the
     IoU over the test samples of each experiment; `remarks` maps an experiment to the known cause,
     and the note on its weights counts as one too. Where no cause is known the sentence gives the
     sampling noise and claims nothing else. `kind` is the split's. With `comparable` False (the data

@@ -31,7 +31,7 @@ def digest(
     sections: Sequence[Section],
     others: Sequence[int | str],
 ) -> str:
-    """Return 16 hex digits of all that decides what a run finds, the code of trainings included."""
+    """Return 16 hex digits of all that decides what a run finds, the code included."""
     settings = [section.model_dump() for section in sections]
     versions = [keras.__version__, tf.__version__]
     array = [inputs.shape, str(inputs.dtype)]
@@ -39,8 +39,10 @@ def digest(
     found.update(splits.to_csv(index=False).encode())
     found.update(np.ascontiguousarray(inputs).data)
     library = Path(__file__).parents[1]
-    for module in sorted([*library.glob("models/*.py"), *library.glob("training/*.py")]):
-        found.update(module.read_bytes())
+    for module in sorted(library.rglob("*.py")):
+        # What only measures or shows decides nothing.
+        if module.parent.name not in ("evaluation", "reporting"):
+            found.update(module.read_bytes())
     return found.hexdigest()[:16]
 
 

@@ -22,10 +22,11 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from facemask.config import ResolvedExperiment, Search, Space, tuned
+from facemask.config import ResolvedExperiment, Search, Space
 from facemask.errors import InputError
 from facemask.io import read_json, write_json
 from facemask.training import checkpoint, classifier, loop
+from facemask.training.space import tuned
 
 # What is told of a trial's best epoch, and what Keras calls it.
 FIGURES = {"val_loss": "val_loss", "val_accuracy": "val_label_accuracy", "val_iou": "val_box_iou"}
@@ -152,6 +153,7 @@ def _trainer(
         keras.backend.clear_session()
         # A trial is the same whatever ran before it in this process.
         keras.utils.set_random_seed(np.random.SeedSequence([seed, number]).generate_state(1).item())
+        # Trials stop by the search's own patience.
         experiment = tuned(base, values).model_copy(update={"early_stopping": 0})
         epochs = values["tuner/epochs"] - values["tuner/initial_epoch"]
         steps = loop.steps_per_call(len(train_set) * epochs)
