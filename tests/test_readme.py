@@ -1,4 +1,4 @@
-"""The figures that README.md and docs/localizers.md promise are those of docs/results."""
+"""The figures that README.md and docs promise are those of docs/results."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from facemask.evaluation import significance
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs/results"
 PUBLISHED = pd.read_csv(ROOT / "reference/published_results.csv", index_col="id")
-PAGES = ("README.md", "docs/localizers.md")
+PAGES = ("README.md", "docs/results.md", "docs/localizers.md")
 # Columns of tables, and what each figure is called in the files.
 FIGURES = {
     "accuracy": "accuracy",
@@ -111,7 +111,7 @@ def test_figures_of_tables_are_those_of_the_files(page):
 
 def test_published_figures_are_those_of_the_study():
     compared = 0
-    for name, cells in figures_of("README.md"):
+    for name, cells in figures_of("docs/results.md"):
         for column, figure in (("accuracy", "test_accuracy"), ("iou", "test_iou")):
             if (published := f"published {column}") in cells and name in PUBLISHED.index:
                 value = PUBLISHED.loc[name, figure]
