@@ -98,8 +98,9 @@ def pool(
     """
     from facemask.evaluation import significance
 
-    members = name.split("+")
-    tables = [_read("+".join(f"{member}@{fold}" for member in members)) for fold in folds]
+    if len(folds) < 2:
+        raise InputError(f"one fold, {folds[0]}, is nothing to pool: give where each was measured")
+    tables = [_read(f"{name}@{fold}") for fold in folds]
     figures, together = significance.pooled(tables), pd.concat(tables)
     if to:
         # An accuracy never stands without it.
@@ -137,7 +138,7 @@ def _read(experiment: str) -> pd.DataFrame:
     """The test samples of an experiment, or of several that answer as one."""
     from facemask.evaluation import significance
 
-    members = [experiment] if experiment.endswith(".csv") else experiment.split("+")
+    members = [experiment] if experiment.endswith(".csv") else _members(experiment)
     if len(members) == 1:
         return _predictions(experiment, significance.COLUMNS)
     # Takes four seconds more, for Keras; TensorFlow's notes on the CPU are not the user's concern.
@@ -148,6 +149,13 @@ def _read(experiment: str) -> pd.DataFrame:
     tables = [_predictions(member, columns, ["agreement"]) for member in members]
     divisors = [_temperature(member) for member in members]
     return fuse([table.assign(split="test") for table in tables], divisors)
+
+
+def _members(experiment: str) -> list[str]:
+    """Those of NAME+NAME@WHERE, where the last one's place is also that of those without one."""
+    names = experiment.split("+")
+    where = names[-1].partition("@")[2]
+    return [f"{name}@{where}" if where and "@" not in name else name for name in names]
 
 
 def _predictions(experiment: str, columns: list[str], more: Collection[str] = ()) -> pd.DataFrame:
@@ -207,7 +215,7 @@ def _files(where: str) -> tuple[fsspec.AbstractFileSystem, str]:
         snapshots = sorted(path.name for path in RESULTS.iterdir()) if RESULTS.is_dir() else []
         raise InputError(
             f"{error}; git log says which revisions there are, dvc exp list which experiments, "
-            f"and snapshots are {', '.join(snapshots) or 'none'}"
+            f"and snapshots are {', '.join(snapshots) or 'none here: go to the repository root'}"
         ) from None
     return files, RECORDS
 

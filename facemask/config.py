@@ -32,9 +32,9 @@ class Dataset(Section):
     source: str = Field(min_length=1)
     classes: dict[str, ClassName | None] = Field(min_length=1)
     weights: str = Field(min_length=1)
-    max_epochs: Annotated[int, Field(ge=1)] | None
-    study: bool
-    remarks: dict[str, str]
+    max_epochs: Annotated[int, Field(ge=1)] | None = None
+    study: bool = False
+    remarks: dict[str, str] = {}
 
 
 class Crop(Section):

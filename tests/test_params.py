@@ -340,7 +340,7 @@ def test_every_missing_key_is_told_at_once():
         "seed",
         "crop.metric",
         "splits.random.kind",
-        "datasets.kaggle.max_epochs",
+        "datasets.kaggle.weights",
         *(f"{SPACE}.{key}" for key in OWN[STUDY]["searches"]["mobilenet"]["space"]),
         f"{ONE}.losses.label.name",
         f"{ONE}.dropout",

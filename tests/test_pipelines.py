@@ -71,6 +71,13 @@ def test_a_stage_names_all_code_that_it_runs(name):
     assert idle == []
 
 
+def test_whoever_asks_a_localizer_can_load_one():
+    """Keras finds a layer of this project's only once its module is imported."""
+    assert ROOT / "facemask/models/localizer.py" in imports(
+        ROOT / "facemask/inference/localizer.py"
+    )
+
+
 def test_imports_are_found_where_they_are():
     path = ROOT / "stages/split.py"
     assert ROOT / "facemask/data/splits.py" in imports(path)

@@ -413,7 +413,7 @@ def test_some_not_run_and_one_more(arguments):
     arguments["backbones"] = {}
     arguments["pictures"] = {}
     text = render(**arguments)
-    assert "1 of the study's 19, and 1 of your own" in text
+    assert "1 of the study's 19, 1 of your own" in text
     assert "Not run: `scratch_1`," in text
     assert "`xception_5`.\n" in text
     found = tables(section(text, "Networks trained from scratch"))

@@ -53,7 +53,7 @@ def stop_at_errors(defects: Sequence[Defect], page: Path) -> None:
         + (f"\n  and {more} more" if more > 0 else "")
         + f"\nAll of them: {page}. The files named are copies: mend your own, then run "
         "dvc repro -f fetch && dvc repro; or leave the defective photographs out: "
-        "dvc exp run -S strict=false"
+        "dvc exp run -S strict=false dvc.yaml"
     )
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.special import softmax
 from tqdm import tqdm
 
+import facemask.models.localizer  # noqa: F401 - its layer, without which none can be loaded
 from facemask.config import Localizer
 from facemask.data import geometry
 from facemask.data.arrays import Crops

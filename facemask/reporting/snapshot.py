@@ -37,8 +37,8 @@ def take(root: Path, results: Path, name: str) -> Path:
     _check_up_to_date(root)
     shutil.copytree(root / "report", folder, ignore=shutil.ignore_patterns(".*"))
     shutil.copytree(root / "metrics", folder / "metrics", ignore=shutil.ignore_patterns(".*"))
-    for pattern in ("params.yaml", "dvc.lock", "pipelines/*/params.yaml", "pipelines/*/dvc.lock"):
-        for path in root.glob(pattern):
+    for lock in [root / "dvc.lock", *root.glob("pipelines/*/dvc.lock")]:
+        for path in (lock, lock.with_name("params.yaml")):
             target = folder / path.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

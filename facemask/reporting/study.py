@@ -321,13 +321,16 @@ def _what_was_run(
     versions: Mapping[str, str],
 ) -> str:
     study = rows[rows["family"] != "own"]
-    own = rows["run"].sum() - study["run"].sum()
-    counts = f"{study['run'].sum()} of the study's {len(study)}"
+    others = rows.loc[rows["family"] == "own", "id"]
+    tuned = others.str.endswith("_tuned")
+    counts = [f"{study['run'].sum()} of the study's {len(study)}"]
+    counts += [f"{tuned.sum()} tuned by searches"] if tuned.any() else []
+    counts += [f"{(~tuned).sum()} of your own"] if (~tuned).any() else []
     cells = [
         ("dataset", f"`{dataset}`"),
         ("split", f"`{split}` ({SPLITS[kind]})"),
         *settings.items(),
-        ("experiments run", f"{counts}, and {own} of your own" if own else counts),
+        ("experiments run", ", ".join(counts)),
         ("training time, all experiments", f"{rows['train_seconds'].sum():,.0f} s"),
         ("packages", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
