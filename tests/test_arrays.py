@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemask.data.arrays import Crops, in_batches, own_shapes, pack, resize
+from facemask.data.arrays import Crops, in_batches, own_shapes, pack, resize, shrunk
 from facemask.errors import InputError
 
 SIZES = (16, 40)
@@ -92,6 +92,8 @@ def test_crops_in_their_own_proportions_are_as_large_as_they_were_up_to_a_limit(
         crop = scenes[row.image][row.y0 : row.y1, row.x0 : row.x1]
         if row.flip:
             crop = np.ascontiguousarray(np.flip(crop, axis=1))
+        # So does whoever asks a network about a crop of their own.
+        np.testing.assert_array_equal(crops[row.sample], shrunk(crop, LIMIT))
         if max(crop.shape) > LIMIT:
             height, width = (round(side * LIMIT / max(crop.shape)) for side in crop.shape[:2])
             crop = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)

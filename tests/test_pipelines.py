@@ -73,9 +73,8 @@ def test_a_stage_names_all_code_that_it_runs(name):
 
 def test_whoever_asks_a_localizer_can_load_one():
     """Keras finds a layer of this project's only once its module is imported."""
-    assert ROOT / "facemask/models/localizer.py" in imports(
-        ROOT / "facemask/inference/localizer.py"
-    )
+    layers = ROOT / "facemask/models/localizer.py"
+    assert layers in imports(ROOT / "facemask/inference/localizer.py")
 
 
 def test_imports_are_found_where_they_are():

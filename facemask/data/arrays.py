@@ -82,6 +82,18 @@ def own_shapes(samples: pd.DataFrame, limit: int) -> tuple[list[tuple[int, int]]
     return [tuple(shape) for shape in shapes.tolist()], _starts(shapes)
 
 
+def shrunk(crop: np.ndarray, limit: int) -> np.ndarray:
+    """Return a crop, uint8 (h, w, 3), as `pack` keeps it in its own proportions.
+
+    Args:
+        crop: of any size.
+        limit: longest side, px; smaller crops stay as they are.
+    """
+    height, width = crop.shape[:2]
+    scale = min(1, limit / max(width, height))
+    return resize(crop, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
 def _starts(shapes: np.ndarray) -> list[int]:
     return [0, *np.cumsum(3 * shapes.prod(axis=1)).tolist()]
 
