@@ -301,8 +301,10 @@ def kill(folder, stage, after):
     """Kill a repro so many seconds after a stage began; return whether it came to that."""
     repro = begun(folder, stage, stage)
     if repro is None:
-        # The kill before came when all was done: once more.
-        repro = begun(folder, stage, "--force", "--single-item", stage)
+        # The kill before came when all was done: once more. Not forced, for then the run cache
+        # would bring the outputs back, and what the killed run went on from would stay.
+        forget(folder, stage)
+        repro = begun(folder, stage, "--single-item", stage)
     time.sleep(after)
     if not repro.over and repro.kill() == -signal.SIGKILL:
         return True
