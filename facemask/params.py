@@ -74,8 +74,7 @@ def parse(files: Mapping[str, Any]) -> Config:
 
 def _load(path: Path) -> Any:  # noqa: ANN401 - whatever a YAML file may hold
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - safe, and in C
+        return yaml.safe_load(path.read_bytes())
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not YAML: {error}") from None
 
