@@ -1,8 +1,8 @@
 """Import Keras without scikit-learn and matplotlib, which it loads for what no stage uses.
 
 The garbage collector rests meanwhile and never looks at what was imported again. Together a short
-training takes two thirds of the time, and 25 stages of a run are short. TensorFlow's notes on the
-processor, which it writes before it can be told not to, go nowhere.
+training takes three quarters of the time, and 25 stages of a run are short. TensorFlow's notes on
+the processor, which it writes before it can be told not to, go nowhere.
 """
 
 import gc

@@ -9,8 +9,7 @@ import pandas as pd
 from facemask import params
 from facemask.config import Config
 from facemask.io import read_json, write_csv, write_text
-from facemask.reporting import assets, history, sections, study
-from facemask.resolve import backbone
+from facemask.reporting import assets, facts, history, sections, study
 from stages.common import DATA, RAW, RECORDS, REPORT, run_stage
 
 STUDY = RECORDS / "study"
@@ -19,13 +18,13 @@ STUDY = RECORDS / "study"
 def write_report() -> None:
     """Write REPORT.md, its figures, and the tables that `dvc plots` draws."""
     config = params.read()
-    facts = gather(config)
-    names = list(facts["metrics"])
+    run = gather(config)
+    names = list(run["metrics"])
     predictions = {name: pd.read_csv(STUDY / f"predictions/{name}.csv") for name in names}
     histories = {name: pd.read_csv(STUDY / f"history/{name}.csv") for name in names}
     searches = {name: read_search(name) for name in config.searches}
-    notes = study.weight_notes(facts["backbones"], facts["backbone_of"], facts["remarks"])
-    ranking = study.leaderboard(study.comparison(facts["metrics"], facts["published"], notes))
+    asked = ("metrics", "published", "backbones", "backbone_of", "remarks")
+    _, ranking = study.ranked(**{key: run[key] for key in asked})
     pictures = assets.draw(
         REPORT / "figures",
         images=RAW / "images",
@@ -34,25 +33,24 @@ def write_report() -> None:
         crops=np.load(DATA / f"crops/{max(config.pack.sizes)}/inputs.npy", mmap_mode="r"),
         crop=config.crop,
         ranking=ranking,
-        metrics=facts["metrics"],
+        metrics=run["metrics"],
         histories=histories,
         predictions=predictions,
         searches={name: (trials, epochs) for name, (_, trials, epochs) in searches.items()},
     )
-    majority = {name: each["test"]["majority_accuracy"] for name, each in facts["metrics"].items()}
     found = {name: best for name, (best, *_) in searches.items()}
     text = study.render(
-        **facts,
+        **run,
         iou_deviation={name: table["iou"].std() for name, table in predictions.items()},
         pictures=pictures,
         chapters=[
-            sections.uncertainty(facts["metrics"], majority),
+            sections.uncertainty(run["metrics"]),
             sections.hyperband(
                 config.searches,
                 found,
                 config.experiments,
-                facts["metrics"],
-                facts["published"],
+                run["metrics"],
+                run["published"],
                 pictures,
             ),
         ],
@@ -65,29 +63,17 @@ def write_report() -> None:
 
 
 def gather(config: Config) -> dict[str, Any]:
-    """Return what `study.render` asks for of what the stages before have written."""
-    names = [*config.experiments, *(f"{name}_tuned" for name in config.searches)]
-    dataset = config.datasets[config.dataset]
-    of = {name: backbone(config, name) for name in names}
+    """Return what `study.render` asks for: the run's own facts, and what stages have written."""
     return {
-        "dataset": config.dataset,
-        "comparable": dataset.study,
-        "split": config.split,
-        "kind": config.splits[config.split].kind,
-        "settings": {
-            "crop": ", ".join(f"{key} {value}" for key, value in config.crop.model_dump().items()),
-            "seeds": f"training {config.seed}, split {config.splits[config.split].seed}",
-            "epochs at most": dataset.max_epochs or "as each experiment says",
+        **facts.of_run(config),
+        "metrics": {
+            name: read_json(STUDY / f"statistics/{name}.json") for name in facts.measured(config)
         },
-        "metrics": {name: read_json(STUDY / f"statistics/{name}.json") for name in names},
         "data": read_json(DATA / "counts.json"),
         "published": pd.read_csv(Path("reference/published_results.csv")),
         "backbones": {
             name: read_json(STUDY / f"backbones/{name}.json") for name in config.backbones
         },
-        "backbone_of": {name: found for name, found in of.items() if found},
-        "remarks": dataset.remarks,
-        "versions": study.versions(),
     }
 
 

@@ -49,12 +49,17 @@ def answers(seed, right=0.8):
 
 def sure(count, seed=0):
     figures = {key: {"mean": 0.5 + 0.01 * i, "std": 0.02} for i, key in enumerate(FIGURES)}
-    return {"count": count, "intervals": significance.intervals(answers(seed)), "repeats": figures}
+    return {
+        "test": {"majority_accuracy": 0.75},
+        "count": count,
+        "intervals": significance.intervals(answers(seed)),
+        "repeats": figures,
+    }
 
 
 def test_every_figure_stands_with_its_interval_beside_the_majority_class():
     measured = {"a": sure(1), "b": sure(1, seed=1)}
-    text = sections.uncertainty(measured, {"a": 0.75, "b": 0.75})
+    text = sections.uncertainty(measured)
     for name, seed in (("a", 0), ("b", 1)):
         expected = significance.intervals(answers(seed))
         cells = [
@@ -68,14 +73,14 @@ ENDS = ("value", "low", "high")
 
 
 def test_several_repeats_have_a_table_of_their_own():
-    text = sections.uncertainty({"a": sure(3), "b": sure(1)}, {"a": 0.75, "b": 0.75})
+    text = sections.uncertainty({"a": sure(3), "b": sure(1)})
     assert len(rows(text)["a"]) == 2 and len(rows(text)["b"]) == 1
     assert rows(text)["a"][1][:3] == ["3", "75.00", "50.00 ± 2.00"]
-    assert len(rows(sections.uncertainty({"b": sure(1)}, {"b": 0.75}))["b"]) == 1
+    assert len(rows(sections.uncertainty({"b": sure(1)}))["b"]) == 1
 
 
 def test_nothing_measured_gives_no_chapter():
-    assert sections.uncertainty({}, {}) == ""
+    assert sections.uncertainty({}) == ""
     assert sections.hyperband({}, {}, {}, {}, PUBLISHED, {}) == ""
     assert sections.box_losses(CONFIG.experiments, {}, {}, {}) == ""
 

@@ -23,8 +23,9 @@ def measure(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
     """
     parts = dict(iter(predictions.groupby("split")))
     majority = parts["train"]["actual"].mode()[0]
+    trained = figures(parts["train"])
     return {
-        "train": _core(parts["train"]),
+        "train": {name: trained[name] for name in ("accuracy", "mean_iou")},
         **{name: _all(parts[name], majority) for name in ("val", "test") if name in parts},
     }
 
@@ -32,11 +33,11 @@ def measure(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
 def validated(
     answers: Sequence[pd.DataFrame], histories: Sequence[pd.DataFrame], splits: pd.DataFrame
 ) -> dict[str, Any]:
-    """Return the figures that decisions may go by: of validation samples, a value a seed.
+    """Return the figures that decisions may go by: of validation samples, a value a repeat.
 
     Args:
-        answers: of each seed the table of `predict.predict`, of validation samples alone.
-        histories: of each seed the table of `classifier.train`.
+        answers: of each repeat the table of `predict.predict`, of validation samples alone.
+        histories: of each repeat the table of `classifier.train`.
         splits: the table of `split`, for the training samples' commonest class.
 
     Returns:
@@ -118,16 +119,5 @@ def headline(measured: Mapping[str, Any]) -> dict[str, float]:
     return shown
 
 
-def _core(part: pd.DataFrame) -> dict[str, float]:
-    every = figures(part)
-    return {name: every[name] for name in ("accuracy", "mean_iou")}
-
-
 def _all(part: pd.DataFrame, majority: str) -> dict[str, float]:
-    every = figures(part)
-    names = ("iou_50", "recall_with_mask", "recall_without_mask", "balanced_accuracy")
-    return {
-        **_core(part),
-        **{name: every[name] for name in names},
-        "majority_accuracy": float((part["actual"] == majority).mean()),
-    }
+    return {**figures(part), "majority_accuracy": float((part["actual"] == majority).mean())}

@@ -21,19 +21,17 @@ FIGURES = {
 }
 
 
-def uncertainty(measured: Mapping[str, Statistics], majority: Mapping[str, float]) -> str:
+def uncertainty(measured: Mapping[str, Statistics]) -> str:
     """Say how sure the test figures are: their 95 % intervals, and their spread over repeats.
 
     Args:
-        measured: of each experiment `intervals` of each figure (value, low, high), how many
-            repeats were trained (`count`) and, if several, mean and std of each figure (`repeats`).
-        majority: of each experiment, the test accuracy of answering the majority class.
+        measured: of each experiment what `metrics.summary` and `metrics.confidence` return.
     """
     if not measured:
         return ""
     headers = ("experiment", "majority class alone", *FIGURES.values())
     rows = [
-        (f"`{name}`", percent(majority[name]), *(_interval(s["intervals"][key]) for key in FIGURES))
+        (f"`{name}`", percent(_majority(s)), *(_interval(s["intervals"][key]) for key in FIGURES))
         for name, s in measured.items()
     ]
     text = (
@@ -43,14 +41,18 @@ def uncertainty(measured: Mapping[str, Statistics], majority: Mapping[str, float
         "what another choice of test photographs could have given, not what another seed of the "
         "training could have."
     )
-    return f"{text}\n\n{markdown_table(headers, rows)}\n\n{_repeats(measured, majority)}".rstrip()
+    return f"{text}\n\n{markdown_table(headers, rows)}\n\n{_repeats(measured)}".rstrip()
 
 
 def _interval(figure: Mapping[str, float]) -> str:
     return f"{percent(figure['value'])} [{percent(figure['low'])}, {percent(figure['high'])}]"
 
 
-def _repeats(measured: Mapping[str, Statistics], majority: Mapping[str, float]) -> str:
+def _majority(measured: Statistics) -> float:
+    return measured["test"]["majority_accuracy"]
+
+
+def _repeats(measured: Mapping[str, Statistics]) -> str:
     repeated = {name: s["repeats"] for name, s in measured.items() if s["count"] > 1}
     if not repeated:
         return ""
@@ -59,7 +61,7 @@ def _repeats(measured: Mapping[str, Statistics], majority: Mapping[str, float]) 
         (
             f"`{name}`",
             measured[name]["count"],
-            percent(majority[name]),
+            percent(_majority(measured[name])),
             *(_spread(figures[key]) for key in FIGURES),
         )
         for name, figures in repeated.items()

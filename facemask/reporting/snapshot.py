@@ -2,15 +2,13 @@
 
 import re
 import shutil
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from facemask import params
 from facemask.errors import InputError
 from facemask.io import write_json
-
-PACKAGES = ["tensorflow-cpu", "keras", "numpy", "opencv-python-headless", "dvc"]
+from facemask.reporting.study import versions
 
 
 def take(root: Path, results: Path, name: str) -> Path:
@@ -46,7 +44,7 @@ def take(root: Path, results: Path, name: str) -> Path:
         **commit,
         "dataset": config.dataset,
         "split": config.split,
-        "packages": {package: metadata.version(package) for package in PACKAGES},
+        "packages": versions(),
     }
     write_json(about, folder / "snapshot.json")
     return folder

@@ -103,6 +103,19 @@ def weight_notes(
     return notes
 
 
+def ranked(
+    metrics: Mapping[str, Metrics],
+    published: pd.DataFrame,
+    backbones: Mapping[str, Metrics],
+    backbone_of: Mapping[str, str],
+    remarks: Mapping[str, str],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of `comparison` and `leaderboard`; arguments are those of `render`."""
+    used = {name: backbone for name, backbone in backbone_of.items() if name in metrics}
+    rows = comparison(metrics, published, weight_notes(backbones, used, remarks))
+    return rows, leaderboard(rows)
+
+
 def comparison(
     metrics: Mapping[str, Metrics],
     published: pd.DataFrame,
@@ -291,10 +304,7 @@ def render(
     `chapters` are those of `sections`, as Markdown; empty ones are left out.
     KeyError for an entry that the text needs and is missing.
     """
-    used = {name: backbone for name, backbone in backbone_of.items() if name in metrics}
-    notes = weight_notes(backbones, used, remarks)
-    rows = comparison(metrics, published, notes)
-    ranking = leaderboard(rows)
+    rows, ranking = ranked(metrics, published, backbones, backbone_of, remarks)
     sentences = shortfalls(rows, data, iou_deviation, remarks, dataset, comparable, kind)
     sections = [
         f"# Results on `{dataset}`, split `{split}`",
