@@ -18,10 +18,10 @@ import pandas as pd
 from benchmarks.common import alternate, median, report, study
 from benchmarks.products import operations, product_rate
 from facemask import params
-from facemask.config import Experiment, ResolvedSearch
+from facemask.config.training import ResolvedExperiment, ResolvedSearch
 from facemask.data.arrays import in_batches
 from facemask.models import backbones
-from facemask.training import classifier, loop, search
+from facemask.training import classifier, hyperband, loop
 from stages.common import DATA, config_file
 
 BACKBONE, SEARCH, NAME = "mobilenet_v2", "mobilenet", "mobilenet_1"
@@ -30,15 +30,14 @@ ROUNDS = 2
 
 
 def through_the_backbone(
-    experiment: Experiment, backbone: keras.Model, crops: np.ndarray, splits: pd.DataFrame
+    experiment: ResolvedExperiment, backbone: keras.Model, crops: np.ndarray, splits: pd.DataFrame
 ) -> Callable[[], keras.callbacks.History]:
     """Return a function that trains an epoch of a head on its frozen backbone, and validates."""
     head = classifier.compiled(experiment, backbone.output_shape[1:])
     model = backbones.assemble(backbone, head)
     classifier.compile_as(experiment, model)
     log = loop.EpochLog()
-    size = crops.shape[1]
-    train_set, val_set = classifier.datasets(experiment, crops, splits, size, 0, log)
+    train_set, val_set = classifier.datasets(experiment, crops, splits, log)
     return lambda: model.fit(train_set, validation_data=val_set, verbose=0, shuffle=False)
 
 
@@ -92,26 +91,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, experiment in heads.items():
             start = time.perf_counter()
-            history = classifier.train(
-                experiment,
-                features,
-                splits,
-                experiment.input_size,
-                experiment.seed,
-                Path(folder, "model.keras"),
-                Path(folder, name),
-            )
+            file = Path(folder, "model.keras")
+            history = classifier.train(experiment, features, splits, file, Path(folder, name))
             trained[name], epochs[name] = time.perf_counter() - start, len(history)
         start = time.perf_counter()
-        _, summary, *_ = search.search(
-            chosen,
-            chosen.experiment,
-            features,
-            splits,
-            chosen.experiment.input_size,
-            chosen.experiment.seed,
-            Path(folder, "search"),
-        )
+        _, summary, *_ = hyperband.search(chosen, features, splits, Path(folder, "search"))
         searched = time.perf_counter() - start
     cases = {
         f"{NAME}: {epochs[NAME]} epochs": (

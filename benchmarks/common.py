@@ -15,7 +15,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from facemask.config import ResolvedExperiment
+from facemask.config.training import ResolvedExperiment
 from stages.common import DATA, config_file
 
 RESULTS = Path(__file__).parent / "results"

@@ -23,9 +23,9 @@ from facemask.training import classifier
 NAMES = ("scratch_2", "mobilenet_1")
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 WITHOUT = {"TF_ENABLE_ONEDNN_OPTS": "0"}
-FIGURES = {
+METRICS = {
     "accuracy": "accuracy",
-    "majority class alone": "majority_accuracy",
+    "majority baseline": "majority_accuracy",
     "recall with mask": "recall_with_mask",
     "recall without": "recall_without_mask",
     "IoU": "mean_iou",
@@ -39,39 +39,39 @@ SETTINGS = {
 }
 
 
-def answer(name: str, folder: Path) -> None:
-    """Train an experiment; write what it answers and its weights."""
+def train(name: str, folder: Path) -> None:
+    """Train an experiment; write its predictions and weights."""
     experiment, inputs, splits = study(name)
-    size, file = experiment.input_size, folder / "model.keras"
-    classifier.train(experiment, inputs, splits, size, experiment.seed, file, folder / "state")
+    file = folder / "model.keras"
+    classifier.train(experiment, inputs, splits, file, folder / "state")
     model = keras.saving.load_model(file, compile=False)
     np.save(folder / "weights.npy", np.concatenate([w.ravel() for w in model.get_weights()]))
     samples = splits[splits["split"] != "unused"]
-    answers = predict(model, inputs, samples, experiment, size)
-    answers.to_csv(folder / "answers.csv", index=False)
+    predictions = predict(model, inputs, samples, experiment, experiment.input_size)
+    predictions.to_csv(folder / "predictions.csv", index=False)
 
 
 def compare(name: str, setting: str, folder: Path, base: Path) -> dict[str, object]:
     """Return a row of the table: one training beside that of the first setting."""
     weights, others = (np.load(each / "weights.npy") for each in (folder, base))
-    mine, theirs = (pd.read_csv(each / "answers.csv") for each in (folder, base))
+    mine, theirs = (pd.read_csv(each / "predictions.csv") for each in (folder, base))
     tested = mine["split"] == "test"
-    figures = metrics.measure(mine)["test"]
+    measured = metrics.measure(mine)["test"]
     changed = (mine["predicted"] != theirs["predicted"])[tested].sum()
     return {
         "experiment": name,
         "setting": setting,
         "same weights": "yes" if np.array_equal(weights, others) else "no",
         "largest difference of a weight": float(np.abs(weights - others).max()),
-        "test answers that differ": f"{changed} of {tested.sum()}",
-        **{name: f"{100 * figures[figure]:.2f} %" for name, figure in FIGURES.items()},
+        "test predictions that differ": f"{changed} of {tested.sum()}",
+        **{name: f"{100 * measured[metric]:.2f} %" for name, metric in METRICS.items()},
     }
 
 
 def main() -> None:
     """Measure."""
     if len(sys.argv) == 3:
-        answer(sys.argv[1], Path(sys.argv[2]))
+        train(sys.argv[1], Path(sys.argv[2]))
         return
     rows = []
     with tempfile.TemporaryDirectory() as temporary:

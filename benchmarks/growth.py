@@ -1,6 +1,6 @@
-"""How do time and memory grow with four and sixteen times the photographs?
+"""How do time and memory grow with four and sixteen times the images?
 
-python -m benchmarks.growth PHOTOGRAPHS WEIGHTS: a dataset's folder (images/, annotations/), which
+python -m benchmarks.growth IMAGES WEIGHTS: a dataset's folder (images/, annotations/), which
 is repeated under new names, and a folder of ImageNet weights. Half an hour, 25 GB of temporary
 files.
 """
@@ -19,7 +19,7 @@ EPOCHS = 3  # a stage's fixed cost beside them is that of ten
 
 
 def repeat(source: Path, target: Path, times: int) -> None:
-    """Repeat photographs and their annotations under new names; photographs are links."""
+    """Repeat images and their annotations under new names; images are links."""
     for kind in ("images", "annotations"):
         (target / kind).mkdir(parents=True)
     for image in sorted((source / "images").iterdir()):
@@ -40,10 +40,10 @@ def main() -> None:
     for factor in FACTORS:
         temporary = Path(tempfile.mkdtemp())
         try:
-            repeat(source, temporary / "photographs", factor)
+            repeat(source, temporary / "images", factor)
             changes = {
                 "dataset": "kaggle",
-                "datasets.kaggle.source": str(temporary / "photographs"),
+                "datasets.kaggle.source": str(temporary / "images"),
                 "datasets.kaggle.weights": str(weights),
                 **{f"experiments.{name}.epochs": EPOCHS for name in EXPERIMENTS},
             }
@@ -73,7 +73,7 @@ def main() -> None:
     report(
         "growth",
         rows,
-        "PHOTOGRAPHS WEIGHTS",
+        "IMAGES WEIGHTS",
         status_seconds=status,
         experiments=EXPERIMENTS,
         epochs=EPOCHS,

@@ -10,7 +10,7 @@ from functools import partial
 from benchmarks.common import alternate, median, report
 
 ROUNDS = 3
-MODULES = ["tensorflow", "keras", "stages.quick_keras"]
+MODULES = ["tensorflow", "keras", "stages.keras_import"]
 STAGES = [
     *("embed", "tune", "train", "localize", "ensemble", "report", "localizer_report"),
     *("losses_report", "evaluate", "resolve", "fetch", "parse", "crop", "split", "pack"),

@@ -1,8 +1,8 @@
-"""What do views that are drawn anew cost beside training and answering on ready ones?
+"""What do augmentation and zoom passes cost beside training and predicting on ready images?
 
-python -m benchmarks.localizer, after `dvc repro split pack`: the first localizer of its pipeline,
-on the dataset of params.yaml, of its weights. Each call is an epoch of 320 training samples, or
-lets the network answer on as many.
+python -m benchmarks.localizer, after `dvc repro split pack pipelines/localizer/dvc.yaml:resolve`:
+the first localizer, on the dataset of params.yaml, with its weights. Each call is an epoch of 320
+training samples, or predicts on as many.
 """
 
 from typing import Any
@@ -13,12 +13,11 @@ import pandas as pd
 
 from benchmarks.common import alternate, median, report
 from facemask import params
+from facemask.config.localizer import ResolvedLocalizer
 from facemask.data.arrays import Crops
-from facemask.inference.localizer import answer
-from facemask.models.backbones import build_application
-from facemask.models.localizer import build_localizer
+from facemask.inference.localizer import predict_crops
 from facemask.training import localizer
-from stages.common import DATA
+from stages.common import DATA, config_file
 
 SAMPLES = 320
 ROUNDS = 5
@@ -27,37 +26,34 @@ ROUNDS = 5
 def main() -> None:
     """Measure."""
     config = params.read()
-    name, settings = next(iter(config.localizers.items()))
-    application = config.backbones[settings.backbone].application
-    weights = config.datasets[config.dataset].weights
-    size, looks = settings.canvas.size, settings.canvas.looks
-    crops, splits = Crops(DATA / "crops/own"), pd.read_csv(DATA / "splits.csv")
+    name = next(iter(config.localizers))
+    settings = ResolvedLocalizer.model_validate_json(config_file("localizer", name).read_bytes())
+    size, passes = settings.model_input.size, settings.model_input.passes
+    crops, splits = Crops(DATA / "crops/native"), pd.read_csv(DATA / "splits.csv")
     samples = splits[splits["split"] == "train"].head(SAMPLES)
     seen = [crops[number] for number in samples["sample"]]
 
-    network, preprocess, _ = build_application(application, size, weights)
-    model = build_localizer(settings, network, preprocess)
-    localizer.compile_as(settings, model, 1, -(-len(samples) // settings.batch_size))
-    drawn = localizer.batches(settings, crops, samples, 0, lambda: 0)
-    ready = drawn.cache()
-    canvases = np.concatenate([images for images, *_ in ready.as_numpy_iterator()])
+    model = localizer.compiled(settings, 1, -(-len(samples) // settings.batch_size))
+    augmented = localizer.batches(settings, crops, samples, lambda: 0)
+    ready = augmented.cache()
+    inputs = np.concatenate([images for images, *_ in ready.as_numpy_iterator()])
 
-    def fit(views: object) -> keras.callbacks.History:
-        return model.fit(views, verbose=0, shuffle=False)
+    def fit(batches: object) -> keras.callbacks.History:
+        return model.fit(batches, verbose=0, shuffle=False)
 
-    def pass_on() -> None:
-        # As many passes as the looks at crops and their mirror images.
-        for _ in range(2 * looks):
-            model.predict_on_batch(canvases)
+    def predict() -> None:
+        # As often as on crops and their mirror images, pass by pass.
+        for _ in range(2 * passes):
+            model.predict_on_batch(inputs)
 
     seconds = median(
         alternate(
             {
-                "training: views drawn anew": lambda: fit(drawn),
-                "training: ready views": lambda: fit(ready),
-                "drawing alone": lambda: list(drawn.as_numpy_iterator()),
-                f"answering: {looks} looks": lambda: answer(model, seen, settings),
-                f"answering: {2 * looks} passes of ready views": pass_on,
+                "training: with augmentation": lambda: fit(augmented),
+                "training: on ready images": lambda: fit(ready),
+                "augmentation alone": lambda: list(augmented.as_numpy_iterator()),
+                f"predicting: {passes} passes": lambda: predict_crops(model, seen, settings),
+                f"predicting: on {2 * passes} ready images a crop": predict,
             },
             ROUNDS,
         )
@@ -66,10 +62,10 @@ def main() -> None:
         {"what": what, "seconds": value, "samples/s": len(samples) / value}
         for what, value in seconds.items()
     ]
-    train, ready_train, _, answered, passed = seconds.values()
+    train, ready_train, _, predicted, passed = seconds.values()
     ratios: dict[str, Any] = {
         "training_ratio": train / ready_train,
-        "answering_ratio": answered / passed,
+        "predicting_ratio": predicted / passed,
     }
     report("localizer", rows, dataset=config.dataset, localizer=name, size=size, **ratios)
 

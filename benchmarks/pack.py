@@ -1,7 +1,7 @@
-"""What does packing cost beside decoding each photograph once with as many threads?
+"""What does packing cost beside decoding each image once with as many threads?
 
 python -m benchmarks.pack [FOLDER], after `dvc repro split`: on the dataset of params.yaml. FOLDER
-may hold some of its photographs in another encoding: Kaggle's own files are 16-bit RGBA.
+may hold some of its images in another encoding: Kaggle's own files are 16-bit RGBA.
 """
 
 import sys
@@ -22,12 +22,12 @@ ROUNDS = 9
 
 
 def measure(
-    config: Config, samples: pd.DataFrame, small: pd.DataFrame, images: Path, folder: Path
+    config: Config, samples: pd.DataFrame, extra: pd.DataFrame, images: Path, folder: Path
 ) -> dict[str, float]:
     """Time decoding and packing; `folder` is where to."""
-    paths = [images / name for name in pd.concat([samples, small])["image"].unique()]
-    outputs = {size: folder / f"{size}.npy" for size in config.pack.sizes}
-    limit, threads = config.pack.limit, workers(config.workers)
+    paths = [images / name for name in pd.concat([samples, extra])["image"].unique()]
+    outputs = {size: folder / f"{size}.npy" for size in config.arrays.sizes}
+    max_side, threads = config.arrays.max_side, workers(config.workers)
 
     def decode() -> None:
         with ThreadPoolExecutor(threads) as pool:
@@ -35,13 +35,13 @@ def measure(
                 pass
 
     def pack() -> None:
-        arrays.pack(samples, small, images, outputs, folder / "own", limit, threads)
+        arrays.pack(samples, extra, images, outputs, folder / "native", max_side, threads)
 
     seconds = median(alternate({"decode": decode, "pack": pack}, ROUNDS))
     row = {
-        "photographs": len(paths),
+        "images": len(paths),
         "samples": len(samples),
-        "small crops": len(small),
+        "extra crops": len(extra),
         **seconds,
     }
     return row | {"ratio": row["pack"] / row["decode"]}
@@ -50,19 +50,19 @@ def measure(
 def main() -> None:
     """Measure."""
     config = params.read()
-    samples, small = (pd.read_csv(DATA / f"{name}samples.csv") for name in ("", "small_"))
+    samples, extra = (pd.read_csv(DATA / f"{name}samples.csv") for name in ("", "extra_"))
     images = RAW / "images"
     with tempfile.TemporaryDirectory() as folder:
-        rows = [{"files": "the dataset's"} | measure(config, samples, small, images, Path(folder))]
+        rows = [{"files": "the dataset's"} | measure(config, samples, extra, images, Path(folder))]
         if len(sys.argv) > 1:
             others = Path(sys.argv[1])
             names = [path.name for path in others.iterdir()]
-            samples, small = (table[table["image"].isin(names)] for table in (samples, small))
-            numbers = range(len(samples) + len(small))
+            samples, extra = (table[table["image"].isin(names)] for table in (samples, extra))
+            numbers = range(len(samples) + len(extra))
             samples = samples.assign(sample=numbers[: len(samples)])
-            small = small.assign(sample=numbers[len(samples) :])
+            extra = extra.assign(sample=numbers[len(samples) :])
             rows.append(
-                {"files": "of FOLDER"} | measure(config, samples, small, others, Path(folder))
+                {"files": "of FOLDER"} | measure(config, samples, extra, others, Path(folder))
             )
     report("pack", rows, "FOLDER" if len(sys.argv) > 1 else "", dataset=config.dataset)
 

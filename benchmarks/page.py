@@ -1,78 +1,70 @@
-"""Write pages of docs/: the texts of benchmarks/*.md.in with what the other scripts measured.
+"""Write docs/performance.md and docs/reproducibility.md from benchmarks/*.md.in and results/.
 
 python -m benchmarks.page
 """
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import jinja2
 
 from benchmarks.common import RESULTS
 from facemask.reporting.tables import markdown_table
 
-TEXTS = sorted(Path(__file__).parent.glob("*.md.in"))
-MEMORY = ("stage", "own_mb", "mapped_mb")
+TEMPLATES = sorted(Path(__file__).parent.glob("*.md.in"))
 
 
 def render() -> dict[str, str]:
-    """Return the pages by name: in their texts, {name[key]} is a value of results/NAME.json."""
+    """Return the pages by name: in a template, NAME.key is a value of results/NAME.json."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    for record in results.values():
-        record["table"] = _table(record["rows"])
-    repro = results["repro"]
-    kinds = _kinds(repro["rows"])
-    repro["table"] = _table(kinds)
-    largest = sorted(repro["rows"], key=lambda row: -row["own_mb"])[:6]
-    repro["memory"] = _table([{key: row[key] for key in MEMORY} for row in largest])
-    repro["between"] = repro["seconds"] - sum(row["seconds"] for row in kinds)
-    commands = [[f"`{record['command']}`", _machine(record)] for record in results.values()]
-    table = markdown_table(["command", "measured on"], commands, left=2)
-    return {
-        path.stem: path.read_text(encoding="utf-8").format(**results, commands=table)
-        for path in TEXTS
-    }
+    tools = {"table": table, "kinds": kinds, "machines": {*map(machine, results.values())}}
+    return {path.stem: template(path).render(results | tools) + "\n" for path in TEMPLATES}
 
 
-def _kinds(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Join the stages of a kind: scratch networks and heads by themselves, foreach stages else."""
-    kinds: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        kind, _, name = row["stage"].partition("@")
-        if kind == "train":
-            kind = "train, from scratch" if name.startswith("scratch") else "train, on features"
-        kinds.setdefault(kind, []).append(row)
-    return [
-        {
-            "stage": kind,
-            "times": len(each),
-            "seconds": sum(row["seconds"] for row in each),
-            "median": statistics.median(row["seconds"] for row in each),
-        }
-        for kind, each in kinds.items()
+def template(path: Path) -> jinja2.Template:
+    """Read a template; a value that it lacks is an error."""
+    source = path.read_text(encoding="utf-8")
+    return jinja2.Template(source, trim_blocks=True, undefined=jinja2.StrictUndefined)
+
+
+def table(rows: Iterable[Mapping[str, Any]], headers: Sequence[str | None], left: int = 1) -> str:
+    """Write rows as a table: headers of their columns in order, None for one that is left out."""
+    cells = [
+        [cell(value) for value, header in zip(row.values(), headers, strict=True) if header]
+        for row in rows
     ]
+    return markdown_table([header for header in headers if header], cells, left=left)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    cells = [[_cell(value) for value in row.values()] for row in rows]
-    # Texts lie to the left: the first column, and the second if it is one.
-    left = 2 if isinstance(list(rows[0].values())[1], str) else 1
-    return markdown_table(list(rows[0]), cells, left=left)
-
-
-def _cell(value: Any) -> str:  # noqa: ANN401
-    if value is None:
-        return "-"
+def cell(value: Any) -> str:  # noqa: ANN401
+    """Write a number with three digits, anything else as it is."""
     if not isinstance(value, float):
         return str(value)
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _machine(record: Mapping[str, Any]) -> str:
-    machine = record["machine"]
-    packages = [f"{name} {machine[name]}" for name in ("tensorflow-cpu", "keras", "numpy")]
-    return f"{machine['cpu']}, {machine['cores']} cores, {', '.join(packages)}"
+def kinds(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Join the stages of a kind; trainings from scratch and on features are two kinds."""
+    seconds: dict[str, list[float]] = {}
+    for row in rows:
+        kind, _, name = row["stage"].partition("@")
+        if kind == "train":
+            kind = "train, from scratch" if name.startswith("scratch") else "train, on features"
+        seconds.setdefault(kind, []).append(row["seconds"])
+    return [
+        {"stage": kind, "runs": len(each), "all": sum(each), "median": statistics.median(each)}
+        for kind, each in seconds.items()
+    ]
+
+
+def machine(record: Mapping[str, Any]) -> str:
+    """Write what a result was measured on."""
+    about = record["machine"]
+    packages = [f"{name} {about[name]}" for name in ("tensorflow-cpu", "keras", "numpy")]
+    return f"{about['cpu']}, {about['cores']} cores, {', '.join(packages)}"
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """How long does everything take from nothing, and a run that finds nothing to do?
 
-python -m benchmarks.repro PHOTOGRAPHS WEIGHTS: the study's dataset (a zip or a folder) and a folder
+python -m benchmarks.repro IMAGES WEIGHTS: the study's dataset (a zip or a folder) and a folder
 of ImageNet weights. Half an hour; nothing else should run. Without them: the sample, as a first run
 of the repository makes it; this is printed alone.
 """
@@ -38,7 +38,7 @@ def main() -> None:
     report(
         "repro",
         stages,
-        "PHOTOGRAPHS WEIGHTS",
+        "IMAGES WEIGHTS",
         study_seconds=STUDY_SECONDS,
         seconds=seconds,
         ratio=STUDY_SECONDS / seconds,

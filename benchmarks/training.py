@@ -16,8 +16,8 @@ from torch import nn
 from benchmarks.common import alternate, median, report, study
 from benchmarks.products import operations, product_rate
 from facemask import params
-from facemask.config import Experiment
-from facemask.models.heads import build
+from facemask.config.training import Experiment, ResolvedExperiment
+from facemask.models.study_networks import build
 from facemask.training import classifier, loop
 
 NAME = "scratch_3"
@@ -56,8 +56,8 @@ def in_torch(
         model.parameters(), experiment.optimizer.learning_rate, alpha=0.9, eps=1e-7
     )
     weights = experiment.loss_weights
-    answers = classifier.targets(splits, experiment, size)
-    label, box = (torch.from_numpy(np.asarray(answers[head])) for head in ("label", "box"))
+    targets = classifier.targets(splits, experiment, size)
+    label, box = (torch.from_numpy(np.asarray(targets[head])) for head in ("label", "box"))
     rows = splits["sample"].to_numpy()
 
     def epoch() -> None:
@@ -76,12 +76,12 @@ def in_torch(
 
 
 def in_keras(
-    experiment: Experiment, inputs: np.ndarray, splits: pd.DataFrame
+    experiment: ResolvedExperiment, inputs: np.ndarray, splits: pd.DataFrame
 ) -> Callable[[], keras.callbacks.History]:
     """Return a function that trains an epoch as the project does."""
     model = classifier.compiled(experiment, inputs.shape[1:])
     log = loop.EpochLog()
-    train_set, _ = classifier.datasets(experiment, inputs, splits, inputs.shape[1], 0, log)
+    train_set, _ = classifier.datasets(experiment, inputs, splits, log)
     return lambda: model.fit(train_set, verbose=0, shuffle=False)
 
 

@@ -1,1 +1,1 @@
-"""Detect a face and whether it wears a mask: from annotated photographs to measured networks."""
+"""Detect a face and whether it wears a mask: from annotated images to measured networks."""

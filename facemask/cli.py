@@ -1,8 +1,7 @@
-"""The command line: what a person asks of the results, told as a table."""
+"""The command line: compare, pool and keep results."""
 
 import difflib
 import json
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
+from facemask.columns import PREDICTED
 from facemask.errors import InputError
 from facemask.io import write_json
-from facemask.schema import PREDICTED
 
 RESULTS, RECORDS = Path("docs/results"), "report/records"
 
@@ -27,7 +26,7 @@ class Commands(TyperGroup):
 
     # Any: typer's class of contexts is private, and a command returns what it likes.
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
-        """Run the command that was asked for."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except InputError as error:
@@ -42,10 +41,7 @@ app = typer.Typer(
 
 @app.callback()
 def main() -> None:
-    """Find a face and say whether it wears a mask: what the measured networks are worth.
-
-    The networks themselves are trained and measured by `dvc repro`.
-    """
+    """Face-mask detection: compare, pool and keep the results of `dvc repro`."""
 
 
 @app.command()
@@ -55,20 +51,20 @@ def compare(
 ) -> None:
     """Compare two experiments on the same test samples.
 
-    Every figure of A and B, the difference B - A with its 95 % interval, and a paired test.
+    Every metric of A and B, the difference B - A with its 95 % interval, and a paired test.
 
     NAME is an experiment measured by `dvc repro`; NAME@WHERE is the same in a snapshot of
-    docs/results, at a git revision or in a DVC experiment: localizer@kaggle, mobilenet_6@HEAD,
-    scratch_1@two-epochs. NAME+NAME are two that answer as one, as an ensemble does.
+    docs/results, at a git revision or in a DVC experiment: localizer@localizer, mobilenet_6@HEAD,
+    scratch_1@two-epochs. NAME+NAME is the ensemble of two.
     """
     # Takes two seconds, which --help need not wait for.
     from facemask.evaluation import significance
 
-    first, second = _read(a), _read(b)
+    first, second = predictions(a), predictions(b)
     table = _table(significance.compare(first, second))
     # Names are printed as they are, even with brackets.
     console = Console(markup=False, highlight=False)
-    console.print(f"A: {a}\nB: {b}\n", table, _remarks(first), sep="\n")
+    console.print(f"A: {a}\nB: {b}\n", table, _notes(first), sep="\n")
 
 
 @app.command()
@@ -77,7 +73,7 @@ def pool(
         str,
         typer.Argument(
             metavar="NAME",
-            help="An experiment, a localizer or an ensemble; NAME+NAME are two as an ensemble.",
+            help="An experiment, a localizer or an ensemble; NAME+NAME is the ensemble of two.",
         ),
     ],
     folds: Annotated[
@@ -92,7 +88,7 @@ def pool(
         Path | None, typer.Option(metavar="FILE", help="A JSON file to write them to as well.")
     ] = None,
 ) -> None:
-    """Pool the folds of a grouped split: figures over all photographs, each tested once.
+    """Pool the folds of a grouped split: metrics over all images, each tested once.
 
     Prints them with their 95 % intervals, and those of each fold.
     """
@@ -100,17 +96,17 @@ def pool(
 
     if len(folds) < 2:
         raise InputError(f"one fold, {folds[0]}, is nothing to pool: give where each was measured")
-    tables = [_read(f"{name}@{fold}") for fold in folds]
-    figures, together = significance.pooled(tables), pd.concat(tables)
+    tables = [predictions(f"{name}@{fold}") for fold in folds]
+    pooled, together = significance.pooled(tables), pd.concat(tables)
     if to:
         # An accuracy never stands without it.
-        write_json({"majority_accuracy": float(_shares(together).iloc[0]), **figures}, to)
+        write_json({"majority_accuracy": float(_shares(together).iloc[0]), **pooled}, to)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in ("figure, %", "pooled", "95 % interval", "folds"):
-        table.add_column(column, justify="left" if column == "figure, %" else "right")
-    for figure, value in figures["figures"].items():
+    for column in ("metric, %", "pooled", "95 % interval", "folds"):
+        table.add_column(column, justify="left" if column == "metric, %" else "right")
+    for metric, value in pooled["metrics"].items():
         table.add_row(
-            _spelt(figure),
+            _spelt(metric),
             f"{100 * value['value']:.2f}",
             f"{100 * value['low']:.2f} to {100 * value['high']:.2f}",
             " ".join(f"{100 * each:.2f}" for each in value["folds"]),
@@ -125,7 +121,7 @@ def snapshot(
 ) -> None:
     """Keep the run in the workspace as docs/results/NAME, to be committed.
 
-    Its report with pictures, the metrics and predictions of every experiment, its parameters, its
+    Its report with plots, the metrics and predictions of every experiment, its parameters, its
     lock files, and the commit it was made at.
     """
     from facemask.reporting import snapshot as snapshots
@@ -134,21 +130,31 @@ def snapshot(
     typer.echo(f"{folder}: {sum(path.is_file() for path in folder.rglob('*'))} files")
 
 
-def _read(experiment: str) -> pd.DataFrame:
-    """The test samples of an experiment, or of several that answer as one."""
+def predictions(experiment: str) -> pd.DataFrame:
+    """Return the test predictions of an experiment, or of the ensemble of several.
+
+    Args:
+        experiment: NAME, NAME@WHERE, NAME+NAME@WHERE or a CSV file, as for `compare`.
+
+    Returns:
+        The test samples of the table of `predict.predict`, with `significance.COLUMNS`.
+
+    Raises:
+        InputError: it is not there, or no table of predictions.
+    """
     from facemask.evaluation import significance
 
     members = [experiment] if experiment.endswith(".csv") else _members(experiment)
     if len(members) == 1:
         return _predictions(experiment, significance.COLUMNS)
-    # Takes four seconds more, for Keras; TensorFlow's notes on the CPU are not the user's concern.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from facemask.evaluation.calibration import calibrated
     from facemask.inference.ensemble import fuse
 
     columns = ["sample", *significance.COLUMNS, *PREDICTED]
-    tables = [_predictions(member, columns, ["agreement"]) for member in members]
-    divisors = [_temperature(member) for member in members]
-    return fuse([table.assign(split="test") for table in tables], divisors)
+    tables = [_predictions(name, columns, ["flip_iou"]).assign(split="test") for name in members]
+    return fuse(
+        [calibrated(table, _temperature(name)) for name, table in zip(members, tables, strict=True)]
+    )
 
 
 def _members(experiment: str) -> list[str]:
@@ -177,13 +183,13 @@ def _predictions(experiment: str, columns: list[str], more: Collection[str] = ()
 
 
 def _temperature(experiment: str) -> float:
-    """The temperature that an experiment's validation samples asked for."""
+    """The temperature that was found on an experiment's validation samples."""
     files, path = _find(experiment, "statistics", ".json")
     try:
         with files.open(path) as file:
             return float(json.load(file)["calibration"]["temperature"])
     except (ValueError, KeyError) as error:
-        raise InputError(f"{path} tells no temperature: {error}; dvc repro makes it") from None
+        raise InputError(f"{path} holds no temperature: {error}; dvc repro makes it") from None
 
 
 def _find(experiment: str, kind: str, suffix: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -221,7 +227,7 @@ def _files(where: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 
 def _missing(name: str, where: str, known: Collection[str]) -> str:
-    """What to say of an experiment that is not there: which are, and which of them was meant."""
+    """The message for an experiment that is not there: which are, and which was meant."""
     place = f"in {where}" if where else "in the workspace"
     if not known:
         return f"no experiment was measured {place}: dvc repro does it, in the repository's root"
@@ -235,13 +241,13 @@ def _missing(name: str, where: str, known: Collection[str]) -> str:
 
 def _table(comparison: pd.DataFrame) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("figure, %")
+    table.add_column("metric, %")
     for name in ("A", "B", "B - A", "95 % interval", "", "p"):
         table.add_column(name, justify="right")
     for row in comparison.itertuples():
         certain = row.low > 0 or row.high < 0
         table.add_row(
-            _spelt(row.figure),
+            _spelt(row.metric),
             f"{100 * row.first:.2f}",
             f"{100 * row.second:.2f}",
             f"{100 * row.difference:+.2f}",
@@ -253,25 +259,25 @@ def _table(comparison: pd.DataFrame) -> Table:
     return table
 
 
-def _spelt(figure: str) -> str:
-    return figure.replace("_", " ").replace("iou", "IoU")
+def _spelt(metric: str) -> str:
+    return metric.replace("_", " ").replace("iou", "IoU")
 
 
-def _remarks(predictions: pd.DataFrame) -> str:
+def _notes(predictions: pd.DataFrame) -> str:
     return (
         f"{_majority(predictions)}\n\n"
-        "B - A is in points; * marks an interval without 0. p is how often swapping the two's "
-        "answers on random photographs makes a difference at least as large. Neither covers the "
-        "chance in training: another seed, another network."
+        "B - A is in points; * marks an interval without 0. p is the share of random swaps of the "
+        "two's predictions, image by image, that give a difference at least as large. Neither "
+        "covers the chance in training: another seed, another network."
     )
 
 
 def _majority(predictions: pd.DataFrame) -> str:
     shares = _shares(predictions)
     return (
-        f"\n{len(predictions)} test samples of {predictions['image'].nunique()} photographs. "
-        f"{100 * shares.iloc[0]:.2f} % of these samples are {shares.index[0]}: always answering "
-        "that would score as much accuracy. Read accuracy beside it and beside both recalls."
+        f"\n{len(predictions)} test samples of {predictions['image'].nunique()} images. "
+        f"Majority baseline: {100 * shares.iloc[0]:.2f} % of them are {shares.index[0]}, which is "
+        "the accuracy of always predicting that. Read accuracy beside it and beside both recalls."
     )
 
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever the process that writes them ends."""
+"""Files that are complete or absent, whenever the process that writes them ends."""
 
 import fcntl
 import json
@@ -15,7 +15,7 @@ from facemask.errors import InputError
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it gets that name if nothing went wrong.
 
     The folder is made. A kill leaves the other path behind, which the next writer takes over.
@@ -33,7 +33,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
+def file_lock(lock: Path) -> Iterator[None]:
     """Hold a lock; the kernel takes it back from a process that is killed.
 
     Raises:
@@ -64,13 +64,13 @@ def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
 
 def write_text(text: str, path: Path) -> None:
     """Write text as UTF-8, making the folder."""
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table without its index, making the folder."""
-    with whole(path) as part:
+    with atomic_write(path) as part:
         table.to_csv(part, index=False)
 
 

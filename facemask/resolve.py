@@ -1,25 +1,18 @@
-"""What a training is made with, in full: defaults, cap, seed and input size in their places."""
+"""The resolved configuration of a training: defaults, cap, seed and input size filled in."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from facemask.config import (
-    Config,
-    Experiment,
-    Localizer,
-    ResolvedExperiment,
-    ResolvedLocalizer,
-    ResolvedSearch,
-    Section,
-    Training,
-)
-from facemask.training.space import tuned
+from facemask.config import Config
+from facemask.config.data import Section
+from facemask.config.localizer import Localizer, ResolvedLocalizer
+from facemask.config.training import Experiment, ResolvedExperiment, ResolvedSearch, Training
 
 AnyTraining = TypeVar("AnyTraining", bound=Training)
 
 
 def resolve(config: Config, pipeline: str) -> dict[str, Section]:
-    """Return all that the trainings of a pipeline are made with, by the name of a file.
+    """Return the resolved configurations of a pipeline's trainings, by the name of a file.
 
     Args:
         config: all parameters.
@@ -32,13 +25,13 @@ def resolve(config: Config, pipeline: str) -> dict[str, Section]:
     if pipeline == "losses":
         return {**_experiments(config, config.losses)}
     localizers = {name: _localizer(config, each) for name, each in config.localizers.items()}
-    variants = config.ablation.rows if config.ablation else {}
-    ablation = {f"ablation/{row}": _localizer(config, ablated(config, row)) for row in variants}
+    variants = config.ablation.variants if config.ablation else {}
+    ablation = {f"ablation/{name}": _localizer(config, ablated(config, name)) for name in variants}
     return {**localizers, **ablation}
 
 
-def ablated(config: Config, row: str | None) -> Localizer:
-    """Return the localizer of a row of the ablation; None: with what all rows share alone.
+def ablated(config: Config, variant: str | None) -> Localizer:
+    """Return the localizer of a variant of the ablation; None: with what all variants share.
 
     Raises:
         ValueError: there is no ablation.
@@ -47,8 +40,8 @@ def ablated(config: Config, row: str | None) -> Localizer:
     ablation = config.ablation
     if ablation is None:
         raise ValueError("there is no ablation")
-    entry = merged(config.localizers[ablation.localizer].model_dump(), ablation.common)
-    return Localizer.model_validate(merged(entry, ablation.rows[row] if row else {}))
+    entry = merged(config.localizers[ablation.localizer].model_dump(), ablation.shared)
+    return Localizer.model_validate(merged(entry, ablation.variants[variant] if variant else {}))
 
 
 def backbone(config: Config, name: str) -> str | None:
@@ -96,17 +89,15 @@ def _search(config: Config, name: str) -> ResolvedSearch:
     base = config.experiments[search.base].model_copy(update=own)
     return ResolvedSearch(
         **search.model_copy(update={"max_epochs": longest}).model_dump(),
-        experiment=tuned(
-            _experiment(config, base), {key: values[0] for key, values in search.space}
+        experiment=_experiment(config, base).with_values(
+            {key: values[0] for key, values in search.space}
         ),
     )
 
 
 def _localizer(config: Config, localizer: Localizer) -> ResolvedLocalizer:
-    head = localizer.head_first
-    capped = head.model_copy(update={"epochs": _cap(config, head.epochs)})
     return ResolvedLocalizer(
-        **_capped(config, localizer).model_copy(update={"head_first": capped}).model_dump(),
+        **_capped(config, localizer).model_dump(),
         seed=config.seed,
         application=config.backbones[localizer.backbone].application,
         weights=config.datasets[config.dataset].weights,

@@ -1,4 +1,4 @@
-"""What all stages share: where files lie, how a wrong input is told, the repeats of a training."""
+"""What all stages share: where files lie, and how errors of the user are reported."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from facemask.errors import REMEDIES, InputError
-from facemask.io import alone
+from facemask.io import file_lock
 
 # Of the run in the workspace, relative to the repository's root.
 DATA, MODELS, METRICS, REPORT = Path("data"), Path("models"), Path("metrics"), Path("report")
@@ -37,13 +37,13 @@ def workers(wanted: int | None) -> int:
 
 
 def run_stage(stage: Callable[..., None]) -> None:
-    """Run a stage with the command line's arguments; what a user can mend is told in one message.
+    """Run a stage with the command line's arguments; report what a user can mend in one message.
 
     One process at a time: what a killed DVC has left at work would write the same files.
     """
     name = Path(sys.argv[0]).stem
     try:
-        with alone(STATE / "locks" / "@".join([name, *sys.argv[1:]]).replace("/", "_")):
+        with file_lock(STATE / "locks" / "@".join([name, *sys.argv[1:]]).replace("/", "_")):
             stage(*sys.argv[1:])
     except InputError as error:
         sys.exit(f"\nThe {name} stage stopped: {error}\n")

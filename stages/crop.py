@@ -1,4 +1,4 @@
-"""Find the rectangle of each face: geometry only."""
+"""Find the crop region of each face: geometry only."""
 
 import pandas as pd
 
@@ -9,11 +9,11 @@ from stages.common import DATA, run_stage
 
 
 def crop() -> None:
-    """Write crops.csv and small_crops.csv."""
+    """Write crops.csv and extra_crops.csv."""
     faces = pd.read_csv(DATA / "annotations.csv")
-    crops, small = crop_table(faces, **params.read().crop.model_dump())
+    crops, extra = crop_table(faces, **params.read().crop.model_dump())
     write_csv(crops, DATA / "crops.csv")
-    write_csv(small, DATA / "small_crops.csv")
+    write_csv(extra, DATA / "extra_crops.csv")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure one experiment by what its networks answered."""
+"""Measure one experiment by the predictions of its networks."""
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ def evaluate(pipeline: str, name: str) -> None:
     history = pd.read_csv(folders[0] / "history.csv")
     parameters = read_json(folders[0] / "parameters.json")
     measured = metrics.summary(predictions[0], history, parameters)
-    measured |= metrics.confidence(predictions)
+    measured |= metrics.uncertainty(predictions)
     write_evaluation(pipeline, name, measured, predictions[0], history)
 
 

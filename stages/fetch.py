@@ -1,4 +1,4 @@
-"""Bring the dataset into data/raw and look at every photograph once."""
+"""Bring the dataset into data/raw and take an inventory of its images."""
 
 from facemask import params
 from facemask.data import images, sources
@@ -7,12 +7,12 @@ from stages.common import DATA, RAW, run_stage, workers
 
 
 def fetch() -> None:
-    """Write raw/images, raw/annotations, photographs.csv and what is wrong with photographs."""
+    """Write raw/images, raw/annotations, images.csv and the issues of images."""
     config = params.read()
     sources.fetch(config.datasets[config.dataset].source, RAW)
-    table, defects = images.survey(sources.photograph_paths(RAW), workers(config.workers))
-    write_csv(table, DATA / "photographs.csv")
-    write_json({"defects": [defect._asdict() for defect in defects]}, DATA / "defects.json")
+    table, issues = images.inventory(sources.image_paths(RAW), workers(config.workers))
+    write_csv(table, DATA / "images.csv")
+    write_json({"issues": [issue._asdict() for issue in issues]}, DATA / "issues.json")
 
 
 if __name__ == "__main__":

@@ -1,66 +1,78 @@
-"""Make the page of localizers and ensembles: figures, what gave what, where they fail."""
+"""Make the page of localizers and ensembles: metrics, ablation, errors."""
 
-from collections.abc import Iterable
+from stages.keras_import import keras  # noqa: F401 - imported first, it is quick
+
+# isort: split
+import itertools
 from pathlib import Path
-from typing import Any
+from typing import cast
 
+import numpy as np
 import pandas as pd
 
 from facemask import params
-from facemask.config import Ablation
+from facemask.columns import true_boxes
+from facemask.config.localizer import Ablation, ResolvedLocalizer
 from facemask.data.arrays import Crops
 from facemask.evaluation import error_analysis
 from facemask.io import read_json, write_text
-from facemask.reporting import extensions, localizer_plots
-from stages.common import DATA, MODELS, RECORDS, REPORT, run_stage
+from facemask.reporting import assets, extensions, localizer_plots, plots
+from facemask.training import localizer
+from stages.common import DATA, MODELS, RECORDS, REPORT, config_file, run_stage
 
 LOCALIZER = RECORDS / "localizer"
+SAMPLES, EPOCHS = 6, 7  # whose augmentation is shown, and in how many epochs
 
 
 def write_page(ensemble: str) -> None:
-    """Write README.md and its pictures: of an ensemble, its members and the ablation."""
+    """Write README.md and its plots: of an ensemble, its members and the ablation."""
     config, splits = params.read(), pd.read_csv(DATA / "splits.csv")
-    members = config.ensembles[ensemble].members
-    subject, folder = members[0], REPORT / "localizer" / ensemble
-    networks = {
-        name: pd.read_csv(MODELS / name / "predictions.csv")
-        for name in dict.fromkeys([*members, ensemble])
-    }
-    answers = networks[subject][networks[subject]["split"] == "val"].reset_index(drop=True)
-    faces = pd.read_csv(DATA / "annotations.csv")
-    groups = error_analysis.by_group(error_analysis.described(answers, splits, faces))
-    variants = config.ablation or Ablation(localizer=subject, common={}, rows={})
-    ablation = read_all(LOCALIZER / "ablation", variants.rows)
-    measured = read_all(LOCALIZER / "statistics", networks)
-    pictures = localizer_plots.draw(
+    crops, faces = Crops(DATA / "crops/native"), pd.read_csv(DATA / "annotations.csv")
+    members, folder = config.ensembles[ensemble].members, REPORT / "localizer" / ensemble
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [*members, ensemble]
+    predictions = {name: pd.read_csv(MODELS / name / "predictions.csv") for name in names}
+    validated = predictions[members[0]].query("split == 'val'").reset_index(drop=True)
+    groups = error_analysis.by_group(error_analysis.described(validated, splits, faces))
+    changes = cast(Ablation, config.ablation)  # dvc.yaml has a stage for each of its variants
+    ablation = {each: read_json(LOCALIZER / f"ablation/{each}.json") for each in changes.variants}
+    write_augmentation(members[0], crops, splits, folder / "augmentation.jpg")
+    drawn = localizer_plots.draw(
         folder,
-        crops=Crops(DATA / "crops/own"),
-        samples=splits,
-        settings=config.localizers[subject],
-        seed=config.seed,
-        answers=answers,
-        tested=networks,
+        crops=crops,
+        validated=validated,
+        predictions=predictions,
         groups=groups,
         ablation=ablation,
     )
     page = extensions.render(
         dataset=config.dataset,
         split=config.split,
-        metrics=measured,
-        statistics=measured,
+        ensemble=ensemble,
+        members=members,
+        measured={name: read_json(LOCALIZER / f"statistics/{name}.json") for name in names},
         ablation=ablation,
-        changes=variants.rows,
-        common=variants.common,
+        variants=changes.variants,
+        shared=changes.shared,
         groups=groups,
-        subject=subject,
-        pictures=pictures,
+        plots={"augmentation": "augmentation.jpg", **drawn},
     )
     write_text(page, folder / "README.md")
 
 
-def read_all(folder: Path, names: Iterable[str]) -> dict[str, Any]:
-    """Return what a folder holds of those names."""
-    return {name: read_json(folder / f"{name}.json") for name in names}
+def write_augmentation(name: str, crops: Crops, splits: pd.DataFrame, path: Path) -> None:
+    """Draw training samples of a localizer as they are, and as epochs augment them."""
+    settings = ResolvedLocalizer.model_validate_json(config_file("localizer", name).read_bytes())
+    rows = assets.spread(splits[splits["split"] == "train"], SAMPLES)
+    views = []
+    for number, box in zip(rows["sample"], true_boxes(rows), strict=True):
+        views.append(localizer.placed(settings, crops[number], box, False, None))
+        epochs = ((settings, crops[number], box, number, epoch) for epoch in range(EPOCHS))
+        views += itertools.starmap(localizer.augmented, epochs)
+    images, boxes = zip(*views, strict=True)
+    labels = np.repeat(rows["label"].to_numpy(), EPOCHS + 1)
+    relative = np.array(boxes) / settings.model_input.size
+    plots.contact_sheet(images, relative, labels, path, columns=EPOCHS + 1)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from stages.common import RECORDS, REPORT, run_stage
 
 
 def write_page() -> None:
-    """Write report/losses: a table a network, and the losses drawn."""
+    """Write report/losses: a table a network, and the losses plotted."""
     config = params.read()
     folder, experiments = REPORT / "losses", {**config.experiments, **config.losses}
-    # Groups of the study alone are no matter of this page.
+    # Groups of the study alone do not belong on this page.
     groups = [each for each in sections.alike(experiments) if set(each) & set(config.losses)]
     names = [name for group in groups for name in group]
     records = {name: RECORDS / ("losses" if name in config.losses else "study") for name in names}
@@ -23,9 +23,9 @@ def write_page() -> None:
         experiments,
         {name: pd.read_csv(at / f"predictions/{name}.csv") for name, at in records.items()},
         {name: each["test"]["majority_accuracy"] for name, each in measured.items()},
-        {"losses": "losses.png"},
+        "losses.png",
     )
-    write_text(text.replace("## Losses", "# Losses", 1) + "\n", folder / "README.md")
+    write_text(text, folder / "README.md")
 
 
 if __name__ == "__main__":

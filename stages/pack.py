@@ -1,4 +1,4 @@
-"""Cut and flip the pixels of all samples: stretched to each input size, and as they are."""
+"""Cut and flip the pixels of all samples: resized to squares, and in their native aspect."""
 
 import pandas as pd
 
@@ -8,17 +8,17 @@ from stages.common import DATA, RAW, run_stage, workers
 
 
 def pack() -> None:
-    """Write crops/<size>/inputs.npy and crops/own."""
+    """Write crops/<size>/inputs.npy and crops/native."""
     config = params.read()
-    outputs = {size: DATA / f"crops/{size}/inputs.npy" for size in config.pack.sizes}
-    samples, small = (pd.read_csv(DATA / f"{name}samples.csv") for name in ("", "small_"))
+    outputs = {size: DATA / f"crops/{size}/inputs.npy" for size in config.arrays.sizes}
+    samples, extra = (pd.read_csv(DATA / f"{name}samples.csv") for name in ("", "extra_"))
     arrays.pack(
         samples,
-        small,
+        extra,
         RAW / "images",
         outputs,
-        DATA / "crops/own",
-        config.pack.limit,
+        DATA / "crops/native",
+        config.arrays.max_side,
         workers(config.workers),
     )
 

@@ -1,29 +1,29 @@
-"""Read the XML annotations into annotations.csv and say what was found."""
+"""Read the XML annotations into annotations.csv, and report all issues of the dataset."""
 
 import pandas as pd
 
 from facemask import params
 from facemask.data import annotations
-from facemask.data.issues import Defect, stop_at_errors
+from facemask.data.issues import Issue, stop_at_errors
 from facemask.io import read_json, write_csv, write_json, write_text
 from facemask.reporting import validation
 from stages.common import DATA, RAW, REPORT, run_stage
 
 
 def parse() -> None:
-    """Write annotations.csv, and first all defects of the dataset, as a table and as a page."""
+    """Write annotations.csv, and first all issues of the dataset, as a table and as a page."""
     config = params.read()
     faces, found = annotations.parse(
         sorted((RAW / "annotations").iterdir()),
-        pd.read_csv(DATA / "photographs.csv"),
+        pd.read_csv(DATA / "images.csv"),
         config.datasets[config.dataset].classes,
-        [Defect(**row) for row in read_json(DATA / "defects.json")["defects"]],
+        [Issue(**row) for row in read_json(DATA / "issues.json")["issues"]],
     )
     page = REPORT / "validation.md"
     write_json(found, page.with_suffix(".json"))
     write_text(validation.page(config.dataset, found), page)
     if config.strict:
-        stop_at_errors([Defect(**row) for row in found["defects"]], page)
+        stop_at_errors([Issue(**row) for row in found["issues"]], page)
     write_csv(faces, DATA / "annotations.csv")
 
 

@@ -21,7 +21,7 @@ def write_evaluation(
     Args:
         pipeline: whose experiment it is; its records lie in a folder of their own.
         name: of the experiment.
-        measured: what `metrics.summary` and `metrics.confidence` return.
+        measured: what `metrics.summary` and `metrics.uncertainty` return.
         predictions: the table of `predict.predict`.
         history: the table of `classifier.train`.
     """

@@ -1,4 +1,4 @@
-"""Write down what each training of a pipeline is made with: defaults, bases and caps filled in.
+"""Write the resolved configuration of each training: defaults, bases and caps filled in.
 
 A training depends on its own file alone, so that a changed default runs again what uses it.
 """

@@ -1,25 +1,26 @@
-"""Train one experiment and let its best epoch answer on every sample."""
+"""Train one experiment and predict with its best epoch on every sample."""
 
-from stages.quick_keras import keras
+from stages.keras_import import keras
 
 # isort: split
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from dvclive.keras import DVCLiveCallback
 from dvclive.live import Live
 
-from facemask.config import ResolvedExperiment
+from facemask.config.training import ResolvedExperiment
 from facemask.inference.predict import parameters, predict
-from facemask.io import read_json, write_csv, write_json, write_text
+from facemask.io import read_json, write_text
 from facemask.training import classifier
-from facemask.training.space import tuned
-from stages.common import DATA, MODELS, STATE, config_file, repeat_folders, run_stage
+from stages.common import DATA, MODELS, STATE, config_file, run_stage
+from stages.repeats import repeats, write_repeat
 
 
 def train(pipeline: str, name: str, search: str | None = None) -> None:
-    """Write models/<name>: the model, its history and parameters, what it answers.
+    """Write models/<name>: the model, its history, parameters and predictions.
 
     Args:
         pipeline: whose experiment it is.
@@ -27,11 +28,11 @@ def train(pipeline: str, name: str, search: str | None = None) -> None:
         search: its best values are trained with; the model is then <search>_tuned.
 
     Of the first repeat DVCLive's curves too; further ones have a folder each. A run that was
-    stopped goes on after the last epoch of the repeat it was at.
+    stopped goes on from the last state of the repeat it was at.
     """
     experiment = ResolvedExperiment.model_validate_json(config_file(pipeline, name).read_bytes())
     if search:
-        experiment = tuned(experiment, read_json(DATA / f"searches/{search}.json"))
+        experiment = experiment.with_values(read_json(DATA / f"searches/{search}.json"))
         name = f"{search}_tuned"
     source, models, state = DATA / experiment.inputs, MODELS / name, STATE / "train" / name
     inputs = np.load(source / "inputs.npy", mmap_mode="r")
@@ -39,26 +40,24 @@ def train(pipeline: str, name: str, search: str | None = None) -> None:
     samples = splits[splits["split"] != "unused"]
     about = source / "backbone.json"
     frozen = read_json(about)["params"] if about.exists() else 0
-    for number, folder in enumerate(repeat_folders(models, experiment.repeats)):
-        folder.mkdir(parents=True, exist_ok=True)
-        callbacks = []
-        if number == 0:
-            # Everything else here would edit dvc.yaml or track the same files twice.
-            live = Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None)
-            callbacks = [DVCLiveCallback(live=live)]
-        seed = experiment.seed + number
-        print(f"{name}: seed {seed} ({number + 1} of {experiment.repeats})")
-        file, size = folder / "model.keras", experiment.input_size
+    for repeat, folder in repeats(experiment, models):
+        callbacks = [live(folder)] if folder == models else []
+        file = folder / "model.keras"
         history = classifier.train(
-            experiment, inputs, splits, size, seed, file, state / str(seed), callbacks
+            repeat, inputs, splits, file, state / str(repeat.seed), callbacks
         )
-        write_csv(history, folder / "history.csv")
         model = keras.saving.load_model(file, compile=False)
-        write_json(parameters(model, frozen), folder / "parameters.json")
-        answers = predict(model, inputs, samples, experiment, size)
-        write_csv(answers, folder / "predictions.csv")
+        predictions = predict(model, inputs, samples, repeat, repeat.input_size)
+        write_repeat(folder, history, parameters(model, frozen), predictions)
     write_text(experiment.model_dump_json(indent=2) + "\n", models / "config.json")
     shutil.rmtree(state)
+
+
+def live(folder: Path) -> DVCLiveCallback:
+    """Return a callback that writes DVCLive's curves beside the model."""
+    # Everything else here would edit dvc.yaml or track the same files twice.
+    log = Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None)
+    return DVCLiveCallback(live=log)
 
 
 if __name__ == "__main__":

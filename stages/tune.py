@@ -1,6 +1,6 @@
 """Search the hyperparameters of a head on a backbone's features."""
 
-import stages.quick_keras  # noqa: F401
+import stages.keras_import  # noqa: F401
 
 # isort: split
 import shutil
@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from facemask.config import ResolvedSearch
+from facemask.config.training import ResolvedSearch
 from facemask.io import write_csv, write_json
-from facemask.training.search import search
+from facemask.training.hyperband import search
 from stages.common import DATA, RECORDS, STATE, config_file, run_stage
 
 
@@ -19,18 +19,13 @@ def tune(name: str) -> None:
     """Write searches/<search>.json, the best values, and a record of all trials and epochs."""
     # It warns that every trial traces a network of its own.
     tf.get_logger().setLevel("ERROR")
-    chosen = ResolvedSearch.model_validate_json(
+    settings = ResolvedSearch.model_validate_json(
         config_file("study", f"searches/{name}").read_bytes()
     )
+    inputs = np.load(DATA / settings.inputs / "inputs.npy", mmap_mode="r")
     state = STATE / "tune" / name
     best, summary, trials, epochs = search(
-        chosen,
-        chosen.experiment,
-        np.load(DATA / chosen.inputs / "inputs.npy", mmap_mode="r"),
-        pd.read_csv(DATA / "splits.csv"),
-        chosen.experiment.input_size,
-        chosen.experiment.seed,
-        state,
+        settings, inputs, pd.read_csv(DATA / "splits.csv"), state
     )
     write_json(best, DATA / f"searches/{name}.json")
     record = RECORDS / "study/searches" / name

@@ -1,4 +1,4 @@
-"""What several tests start from: drawn scenes, a tiny dataset, a small project that has run."""
+"""What several tests start from: random scenes, a tiny dataset, a small project that has run."""
 
 import fcntl
 import os
@@ -21,7 +21,8 @@ settings.load_profile("here")
 ROOT = Path(__file__).parent.parent
 
 # Files that take long, the longest first; the last waits for the project that the first makes.
-LONG = ["test_stages", "test_training", "test_checkpoint", "test_search", "test_reproducible"]
+LONG = ["test_stages", "test_classifier", "test_loop", "test_checkpoint", "test_search"]
+LONG += ["test_reproducible"]
 
 
 def pytest_collection_modifyitems(items):
@@ -43,7 +44,7 @@ OBJECT = (
 
 @pytest.fixture(scope="session")
 def draw_scene():
-    """A function (seed, width, height) → uint8 RGB photograph of soft blots; no two seeds alike."""
+    """A function (seed, width, height) → uint8 RGB image of soft blots; no two seeds alike."""
 
     def draw(seed, width=96, height=64):
         blots = np.random.default_rng(seed).integers(0, 256, (9, 11, 3), np.uint8)
@@ -65,7 +66,7 @@ def voc_text():
 
 @pytest.fixture
 def voc(tmp_path, draw_scene, voc_text):
-    """A folder with images/ and annotations/ of three photographs of 96 x 64 px, two faces each."""
+    """A folder with images/ and annotations/ of three images of 96 x 64 px, two faces each."""
     folder = tmp_path / "own"
     for kind in ("images", "annotations"):
         (folder / kind).mkdir(parents=True)
@@ -88,6 +89,15 @@ def without_graphs():
 
 
 eager = pytest.fixture(without_graphs)
+
+
+@pytest.fixture
+def many_steps(monkeypatch):
+    """As a long training has it: Keras runs several batches at once, and the last of them fewer."""
+    from facemask.training import loop
+
+    monkeypatch.setattr(loop, "SHORT", 0)
+    monkeypatch.setattr(loop, "STEPS_PER_CALL", 2)
 
 
 # A project: a working copy with parameters of its own, run by DVC as a user runs it.
@@ -151,15 +161,15 @@ def commit(folder, message):
 EXPERIMENTS = ["scratch_1", "mobilenet_1"]
 MEASURED = [*EXPERIMENTS, "mobilenet_tuned"]
 LOCALIZERS = ["localizer", "localizer_stretched"]
-ENSEMBLE, ROW = "ensemble", "one_look"
+ENSEMBLE, VARIANT = "ensemble", "one_pass"
 LOSS = "mobilenet_1_giou"
 
 
 def small_study(params):
     """An experiment on pixels, one on a backbone, a search that starts from it."""
-    params["datasets"]["sample"]["source"] = "drawn:16"
-    params["splits"]["random"]["seed"] = 2  # a photograph with small crops only trains, one judges
-    params["pack"]["sizes"] = [128, 96]
+    params["datasets"]["sample"]["source"] = "synthetic:16"
+    params["splits"]["random"]["seed"] = 2  # an image with extra crops only trains, one does not
+    params["arrays"]["sizes"] = [128, 96]
     params["backbones"] = {"mobilenet_v2": {"application": "MobileNetV2", "input_size": 96}}
     params["experiments"] = {name: params["experiments"][name] for name in EXPERIMENTS}
     params["experiments"]["scratch_1"]["epochs"] = 1
@@ -177,14 +187,14 @@ def small_losses(params):
 
 def small_localizers(params):
     """Small, and of the backbone only the beginning, of which nothing is trained."""
-    tap = "block_3_expand_relu"
-    small = {"epochs": 1, "taps": [tap], "frozen": tap, "width": 8}
+    level = "block_3_expand_relu"
+    small = {"epochs": 1, "feature_levels": [level], "freeze_until": level, "channels": 8}
     for name in LOCALIZERS:
         params["localizers"][name] |= small
-    params["localizers"]["localizer"]["canvas"]["size"] = 64
+    params["localizers"]["localizer"]["model_input"]["size"] = 64
     params["localizers"]["localizer"]["schedule"]["warmup"] = 0
-    params["ablation"]["common"] = {"repeats": 1}
-    params["ablation"]["rows"] = {ROW: params["ablation"]["rows"][ROW]}
+    params["ablation"]["shared"] = {"repeats": 1}
+    params["ablation"]["variants"] = {VARIANT: params["ablation"]["variants"][VARIANT]}
 
 
 SMALL = {STUDY: small_study, LOSSES: small_losses, LOCALIZER: small_localizers}

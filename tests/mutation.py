@@ -1,7 +1,7 @@
 """Mutation testing: change a module in one place at a time, and see whether its tests notice.
 
     pip install cosmic-ray
-    python tests/mutation.py boxes crops splits losses
+    python tests/mutation.py boxes crops splits losses inference/localizer
 
 Cosmic Ray makes the changes. Its own runner starts Python and loads TensorFlow for each of them;
 here each is tried in a fork of a process that has all libraries loaded. No file is changed.
@@ -47,9 +47,15 @@ def main(names: list[str]) -> None:
 
 
 def module_file(name):
-    """Return where in the library a module lies."""
+    """Return where in the library a module lies; of two of one name, name the package too."""
     (path,) = Path("facemask").rglob(f"{name}.py")
     return path
+
+
+def test_file(name):
+    """Return where its tests are: those of inference/localizer in test_localizer_inference.py."""
+    package, _, module = name.rpartition("/")
+    return f"tests/test_{module}{'_' if package else ''}{package}.py"
 
 
 def mutants(source):
@@ -98,9 +104,9 @@ def fork(name, source):
         spec = importlib.util.find_spec(".".join(module_file(name).with_suffix("").parts))
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
-        setattr(sys.modules[spec.parent], name, module)
+        setattr(sys.modules[spec.parent], name.rpartition("/")[2], module)
         exec(compile(source, spec.origin, "exec"), module.__dict__)
-        status = pytest.main(["-x", "-n0", "-p", "no:cacheprovider", f"tests/test_{name}.py"])
+        status = pytest.main(["-x", "-n0", "-p", "no:cacheprovider", test_file(name)])
     finally:
         os._exit(int(status))
 

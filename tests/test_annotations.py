@@ -1,4 +1,4 @@
-"""Pascal-VOC files: what is read, what is clipped and counted, and how each defect is told."""
+"""Pascal-VOC files: what is read, what is clipped and counted, and how each issue is reported."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from facemask.data import annotations
-from facemask.data.issues import Defect
+from facemask.data.issues import Issue
 
 CLASSES = {
     "with_mask": "with_mask",
@@ -18,9 +18,9 @@ GOOD = ("with_mask", 10, 8, 30, 31)
 
 @pytest.fixture
 def read(tmp_path, voc_text):
-    """A function that writes one file a stem and parses them beside photographs of 96 x 64 px.
+    """A function that writes one file a stem and parses them beside images of 96 x 64 px.
 
-    A file is a list of objects or the text itself; `images` are the photographs' names if they
+    A file is a list of objects or the text itself; `images` are the images' names if they
     are not the stems' own.
     """
 
@@ -31,21 +31,21 @@ def read(tmp_path, voc_text):
             paths.append(tmp_path / f"{stem}.xml")
             paths[-1].write_bytes(text if isinstance(text, bytes) else text.encode())
         images = [f"{stem}.png" for stem in files] if images is None else images
-        photographs = pd.DataFrame({"image": images, "width": 96, "height": 64})
-        return annotations.parse(paths, photographs, classes)
+        inventory = pd.DataFrame({"image": images, "width": 96, "height": 64})
+        return annotations.parse(paths, inventory, classes)
 
     return parse
 
 
 @pytest.fixture
 def refused(read):
-    """As `read`, for what must not be read: returns all that is told of it, a line a defect."""
+    """As `read`, for what must not be read: returns all that is reported of it, a line an issue."""
 
     def parse(*arguments, **options):
         _, validation = read(*arguments, **options)
-        found = [Defect(**row) for row in validation["defects"]]
+        found = [Issue(**row) for row in validation["issues"]]
         assert found
-        assert {defect.outcome for defect in found} == {"error"}
+        assert {issue.severity for issue in found} == {"error"}
         return "\n".join(map(str, found))
 
     return parse
@@ -87,20 +87,25 @@ def test_rows_are_the_objects_as_written(read):
         "boxes_on_the_edge": 0,
         "boxes_overflowing": 0,
         "left_out": [],
-        "outcomes": {"error": 0, "repaired": 0, "warning": 2},
-        "defects": [
+        "severities": {"error": 0, "repaired": 0, "warning": 2},
+        "issues": [
             {
                 "file": "b.xml",
                 "object": 1,
-                "outcome": "warning",
-                "what": "box (0, 0, 0, 0) is a line or a point, one pixel wide or high",
+                "severity": "warning",
+                "message": "box (0, 0, 0, 0) is a line or a point, one pixel wide or high",
             },
-            {"file": "c.xml", "object": None, "outcome": "warning", "what": "no face is marked"},
+            {
+                "file": "c.xml",
+                "object": None,
+                "severity": "warning",
+                "message": "no face is annotated",
+            },
         ],
     }
 
 
-# The photograph has 96 x 64 px: its last pixel is (95, 63).
+# The image has 96 x 64 px: its last pixel is (95, 63).
 @pytest.mark.parametrize(
     ("box", "clipped", "edge", "overflowing"),
     [
@@ -121,11 +126,11 @@ def test_boxes_over_the_edge_are_clipped_and_counted(read, box, clipped, edge, o
     assert tuple(faces.loc[1, corners]) == clipped
     assert tuple(faces.loc[0, corners]) == GOOD[1:]
     assert validation["boxes_on_the_edge"] == edge
-    assert validation["boxes_overflowing"] == overflowing == len(validation["defects"])
-    for row in validation["defects"]:
+    assert validation["boxes_overflowing"] == overflowing == len(validation["issues"])
+    for row in validation["issues"]:
         # Told as written in the file, so that it can be found there.
-        assert (row["file"], row["object"], row["outcome"]) == ("a.xml", 1, "repaired")
-        assert f"box {box} reaches out" in row["what"]
+        assert (row["file"], row["object"], row["severity"]) == ("a.xml", 1, "repaired")
+        assert f"box {box} reaches out" in row["message"]
 
 
 # Pixel (96, 64) would be the first beyond the corner.
@@ -200,7 +205,7 @@ def test_unparsable_xml(refused, text):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "right", "told"),
+    ("wrong", "right", "words"),
     [
         ("<xmin>10</xmin>", "<xmin>ten</xmin>", "bndbox/xmin is 'ten'"),
         ("<xmin>10</xmin>", "<xmin>10,5</xmin>", "bndbox/xmin is '10,5'"),
@@ -211,36 +216,36 @@ def test_unparsable_xml(refused, text):
         ("<name>with_mask</name>", "", "class ''"),
     ],
 )
-def test_fields_that_are_missing_or_no_numbers(refused, voc_text, wrong, right, told):
+def test_fields_that_are_missing_or_no_numbers(refused, voc_text, wrong, right, words):
     text = voc_text("a.png", 96, 64, [GOOD])
     assert wrong in text
     message = refused({"a": text.replace(wrong, right)})
     assert "a.xml" in message
-    assert told in message
+    assert words in message
 
 
-def test_the_size_written_must_be_the_photograph_s(refused):
+def test_the_size_written_must_be_the_image_s(refused):
     message = refused({"a": [GOOD]}, size=(64, 96))
     assert "a.xml" in message
     assert "64 x 96" in message
     assert "96 x 64" in message
 
 
-def test_a_missing_photograph_and_one_without_annotation(refused):
+def test_a_missing_image_and_one_without_annotation(refused):
     message = refused({"a": [GOOD], "b": [GOOD]}, images=["a.png", "c.png"])
     assert "b.xml" in message
     assert "c.png" in message
     assert "a.xml" not in message
 
 
-def test_two_photographs_of_one_stem_are_told(refused):
+def test_two_images_of_one_stem_are_reported(refused):
     # One annotation cannot be of both, and which is meant only the user knows.
     message = refused({"a": [GOOD]}, images=["a.jpg", "a.png"])
     assert "a.jpg" in message
     assert "a.png" in message
 
 
-def test_all_defects_are_told_at_once(refused):
+def test_all_defects_are_reported_at_once(refused):
     files = {
         "good": [GOOD],
         "cut": "<annotation>",
@@ -249,9 +254,9 @@ def test_all_defects_are_told_at_once(refused):
         "swapped": [("with_mask", 5, 2, 3, 4)],
         "orphan": [GOOD],
     }
-    images = [f"{stem}.png" for stem in files if stem != "orphan"] + ["bare.png"]
+    images = [f"{stem}.png" for stem in files if stem != "orphan"] + ["unmasked.png"]
     message = refused(files, images=images)
-    names = ("cut.xml", "class.xml", "outside.xml", "swapped.xml", "orphan.xml", "bare.png")
+    names = ("cut.xml", "class.xml", "outside.xml", "swapped.xml", "orphan.xml", "unmasked.png")
     for name in names:
         assert name in message
     assert "good" not in message

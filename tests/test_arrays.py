@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemask.data.arrays import Crops, in_batches, own_shapes, pack, resize, shrunk
+from facemask.data.arrays import Crops, in_batches, native_shapes, pack, resize, shrunk
 from facemask.errors import InputError
 
 SIZES = (16, 40)
@@ -15,8 +15,8 @@ LIMIT = 48
 
 
 @pytest.fixture
-def photographs(tmp_path, draw_scene):
-    """Three photographs in a folder, and their pixels by file name."""
+def images(tmp_path, draw_scene):
+    """Three images in a folder, and their pixels by file name."""
     folder = tmp_path / "images"
     folder.mkdir()
     scenes = {f"{seed}.png": draw_scene(seed, 90 + seed, 60) for seed in range(3)}
@@ -27,9 +27,9 @@ def photographs(tmp_path, draw_scene):
 
 @pytest.fixture
 def samples():
-    """Rows of two of the photographs in turns, the last two of them flips."""
+    """Rows of two of the images in turns, the last two of them flips."""
     rows = [
-        ("2.png", 0, 0, 90, 60, 0),  # the whole photograph but two columns
+        ("2.png", 0, 0, 90, 60, 0),  # the whole image but two columns
         ("0.png", 10, 5, 42, 37, 0),  # 32 x 32
         ("2.png", 80, 50, 92, 60, 0),  # smaller than both inputs, in the corner
         ("0.png", 0, 0, 20, 60, 0),  # higher than wide
@@ -41,15 +41,15 @@ def samples():
     return table
 
 
-def packed(samples, folder, out, workers=2, small=None):
+def packed(samples, folder, out, workers=2, extra=None):
     outputs = {size: out / f"{size}.npy" for size in SIZES}
-    small = samples[:0] if small is None else small
-    pack(samples, small, folder, outputs, out / "own", LIMIT, workers)
+    extra = samples[:0] if extra is None else extra
+    pack(samples, extra, folder, outputs, out / "own", LIMIT, workers)
     return {size: np.load(path) for size, path in outputs.items()}
 
 
-def test_rows_are_the_crops_cut_and_stretched_one_by_one(photographs, samples, tmp_path):
-    folder, scenes = photographs
+def test_rows_are_the_crops_cut_and_stretched_one_by_one(images, samples, tmp_path):
+    folder, scenes = images
     arrays = packed(samples, folder, tmp_path)
     for size, array in arrays.items():
         assert array.dtype == np.uint8
@@ -63,8 +63,8 @@ def test_rows_are_the_crops_cut_and_stretched_one_by_one(photographs, samples, t
             np.testing.assert_array_equal(array[row.sample], expected)
 
 
-def test_a_flip_is_the_mirror_image_of_its_crop(photographs, samples, tmp_path):
-    arrays = packed(samples, photographs[0], tmp_path)
+def test_a_flip_is_the_mirror_image_of_its_crop(images, samples, tmp_path):
+    arrays = packed(samples, images[0], tmp_path)
     for array in arrays.values():
         for crop, flip in ((1, 4), (2, 5)):
             difference = array[flip].astype(int) - np.flip(array[crop], axis=1)
@@ -73,19 +73,19 @@ def test_a_flip_is_the_mirror_image_of_its_crop(photographs, samples, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 5])
-def test_any_number_of_workers_packs_the_same(photographs, samples, tmp_path, workers):
+def test_any_number_of_workers_packs_the_same(images, samples, tmp_path, workers):
     for made in ("two", "other"):
         (tmp_path / made).mkdir()
-    expected = packed(samples, photographs[0], tmp_path / "two")
-    found = packed(samples, photographs[0], tmp_path / "other", workers)
+    expected = packed(samples, images[0], tmp_path / "two")
+    found = packed(samples, images[0], tmp_path / "other", workers)
     for size in SIZES:
         np.testing.assert_array_equal(found[size], expected[size])
 
 
 def test_crops_in_their_own_proportions_are_as_large_as_they_were_up_to_a_limit(
-    photographs, samples, tmp_path
+    images, samples, tmp_path
 ):
-    folder, scenes = photographs
+    folder, scenes = images
     packed(samples, folder, tmp_path)
     crops = Crops(tmp_path / "own")
     for row in samples.itertuples():
@@ -102,25 +102,25 @@ def test_crops_in_their_own_proportions_are_as_large_as_they_were_up_to_a_limit(
 
 
 @pytest.mark.parametrize("first", [1, 4])
-def test_of_small_crops_there_are_no_squares(photographs, samples, tmp_path, first):
+def test_of_small_crops_there_are_no_squares(images, samples, tmp_path, first):
     every = tmp_path / "every"
-    expected = packed(samples, photographs[0], every)
-    found = packed(samples[:first], photographs[0], tmp_path, small=samples[first:])
+    expected = packed(samples, images[0], every)
+    found = packed(samples[:first], images[0], tmp_path, extra=samples[first:])
     for size in SIZES:
         np.testing.assert_array_equal(found[size], expected[size][:first])
     for name in ("pixels.npy", "shapes.csv"):
         assert (tmp_path / "own" / name).read_bytes() == (every / "own" / name).read_bytes()
 
 
-def test_a_table_of_small_crops_without_rows_may_come_from_a_file(photographs, samples, tmp_path):
+def test_a_table_of_small_crops_without_rows_may_come_from_a_file(images, samples, tmp_path):
     samples[:0].to_csv(tmp_path / "small.csv", index=False)
-    arrays = packed(samples, photographs[0], tmp_path, small=pd.read_csv(tmp_path / "small.csv"))
+    arrays = packed(samples, images[0], tmp_path, extra=pd.read_csv(tmp_path / "small.csv"))
     assert len(arrays[SIZES[0]]) == len(samples)
 
 
 def test_a_crop_as_thin_as_can_be_keeps_a_pixel():
     samples = pd.DataFrame({"x0": [0], "y0": [5], "x1": [1000], "y1": [6]})
-    assert own_shapes(samples, 100) == ([(100, 1)], [0, 300])
+    assert native_shapes(samples, 100) == ([(100, 1)], [0, 300])
 
 
 def test_resize_against_means_of_blocks():
@@ -144,8 +144,8 @@ def test_stretching_to_a_larger_square_stays_between_the_crop_s_values():
     assert (np.diff(large[20].astype(int), axis=0) >= 0).all()
 
 
-def test_every_photograph_is_decoded_once_for_all_sizes_and_flips(
-    photographs, samples, tmp_path, monkeypatch
+def test_every_image_is_decoded_once_for_all_sizes_and_flips(
+    images, samples, tmp_path, monkeypatch
 ):
     decode, decoded = cv2.imdecode, Counter()
 
@@ -154,13 +154,13 @@ def test_every_photograph_is_decoded_once_for_all_sizes_and_flips(
         return decode(data, *arguments)
 
     monkeypatch.setattr(cv2, "imdecode", counting)
-    packed(samples, photographs[0], tmp_path)
+    packed(samples, images[0], tmp_path)
     # 1.png has no sample and is not opened at all.
-    assert decoded == {(photographs[0] / name).read_bytes(): 1 for name in ("0.png", "2.png")}
+    assert decoded == {(images[0] / name).read_bytes(): 1 for name in ("0.png", "2.png")}
 
 
-def test_16_bit_rgba_and_the_same_in_8_bits_give_the_same_inputs(photographs, samples, tmp_path):
-    folder, scenes = photographs
+def test_16_bit_rgba_and_the_same_in_8_bits_give_the_same_inputs(images, samples, tmp_path):
+    folder, scenes = images
     before = packed(samples, folder, tmp_path)
     rng = np.random.default_rng(0)
     for name, scene in scenes.items():
@@ -173,13 +173,13 @@ def test_16_bit_rgba_and_the_same_in_8_bits_give_the_same_inputs(photographs, sa
 
 
 @pytest.mark.parametrize("damage", ["missing", "broken"])
-def test_a_photograph_gone_since_is_told_by_name(photographs, samples, tmp_path, damage):
-    path = photographs[0] / "2.png"
+def test_an_image_gone_since_is_reported_by_name(images, samples, tmp_path, damage):
+    path = images[0] / "2.png"
     path.unlink()
     if damage == "broken":
         path.write_bytes(b"\x89PNG\r\n")
     with pytest.raises(InputError, match=r"2\.png"):
-        packed(samples, photographs[0], tmp_path)
+        packed(samples, images[0], tmp_path)
 
 
 def test_batches_are_all_rows_in_order():

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facemask.config import Augment
-from facemask.data import geometry
-from facemask.training.augment import cut_out, place, recolour
+from facemask.config.localizer import Augment
+from facemask.data import affine
+from facemask.training.augment import colour_jitter, place, random_erasing
 
 SIZE = 64
 NOTHING = {
     "flip": 0, "zoom": [1, 1], "shift": 0, "brightness": 0, "contrast": 0, "saturation": 0,
-    "hue": 0, "blur": 0, "jpeg": 0, "cutout": 0, "cutout_mouth": 0,
+    "hue": 0, "blur": 0, "jpeg": 0, "erase": 0, "erase_mouth": 0,
 }  # fmt: skip
 FACES = st.tuples(
     st.floats(0, 50), st.floats(0, 50), st.floats(2, 64), st.floats(2, 64)
@@ -30,10 +30,10 @@ def image(seed=0):
 
 
 @given(FACES, st.integers(0, 1000))
-def test_the_whole_face_stays_on_the_canvas(face, seed):
+def test_the_whole_face_stays_in_the_model_input(face, seed):
     settings = augment(flip=0.5, zoom=[0.3, 4], shift=0.5)
     rng = np.random.default_rng(seed)
-    (seen,) = geometry.transformed(face[None], place(settings, face, SIZE, rng))
+    (seen,) = affine.transformed(face[None], place(settings, face, SIZE, rng))
     assert (seen > -1e-6).all()
     assert (seen < SIZE + 1e-6).all()
 
@@ -46,14 +46,14 @@ def placed(count=400, **changes):
     )
 
 
-def test_nothing_is_moved_unless_asked_for():
+def test_nothing_is_moved_unless_wanted():
     np.testing.assert_allclose(placed(5), np.broadcast_to(np.eye(3), (5, 3, 3)), atol=1e-12)
 
 
-def test_flips_zooms_and_shifts_are_as_often_and_as_far_as_asked():
+def test_flips_zooms_and_shifts_are_as_often_and_as_far_as_wanted():
     flipped = placed(flip=0.25)[:, 0, 0] < 0
     assert flipped.mean() == pytest.approx(0.25, abs=0.07)
-    np.testing.assert_allclose(placed(flip=1), np.broadcast_to(geometry.mirror(SIZE), (400, 3, 3)))
+    np.testing.assert_allclose(placed(flip=1), np.broadcast_to(affine.mirror(SIZE), (400, 3, 3)))
     zoom = placed(zoom=[0.5, 2])[:, 0, 0]
     assert (zoom.min(), zoom.max()) == pytest.approx((0.5, 2), rel=0.03)
     assert (zoom < 1).mean() == pytest.approx(0.5, abs=0.08)  # as often smaller as larger
@@ -62,13 +62,14 @@ def test_flips_zooms_and_shifts_are_as_often_and_as_far_as_asked():
     assert shift.mean(axis=0) == pytest.approx([0, 0], abs=1.2)
 
 
-def test_the_middle_stays_in_the_middle_when_zoomed():
+def test_the_centre_stays_in_the_centre_when_zoomed():
     for transform in placed(20, zoom=[0.5, 2]):
         assert transform @ [32, 32, 1] == pytest.approx([32, 32, 1])
 
 
-def test_colours_are_left_alone_unless_asked_for():
-    np.testing.assert_array_equal(recolour(image(), augment(), np.random.default_rng(0)), image())
+def test_colours_are_left_alone_unless_wanted():
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(colour_jitter(image(), augment(), rng), image())
 
 
 class Always:
@@ -90,48 +91,48 @@ class Always:
     ],
 )
 def test_colours_follow_formulas(key, formula):
-    changed = recolour(image(), augment(**{key: 0.3}), Always())
+    changed = colour_jitter(image(), augment(**{key: 0.3}), Always())
     expected = np.clip(formula(image().astype(float)), 0, 255)
     np.testing.assert_allclose(changed, expected, atol=1)  # OpenCV's integers
 
 
 def test_a_third_of_a_turn_of_hue_moves_the_channels_on():
     grey = 90 + image() // 8  # no channel is cut off
-    changed = recolour(grey, augment(hue=1 / 3), Always())
+    changed = colour_jitter(grey, augment(hue=1 / 3), Always())
     np.testing.assert_allclose(changed, np.roll(grey, 1, axis=2), atol=1)
 
 
-def test_blur_and_jpeg_change_little_and_only_when_asked():
+def test_blur_and_jpeg_change_little_and_only_when_wanted():
     for key in ("blur", "jpeg"):
         rng = np.random.default_rng(0)
-        changed = recolour(image(), augment(**{key: 1}), rng)
+        changed = colour_jitter(image(), augment(**{key: 1}), rng)
         away = np.abs(changed.astype(int) - image())
         assert 0 < away.mean() < 12
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_what_is_cut_out_lies_beside_the_face_or_over_its_mouth(seed):
+def test_what_is_erased_lies_beside_the_face_or_over_its_mouth(seed):
     face = np.array([20.0, 16, 44, 48])
     white = np.full((SIZE, SIZE, 3), 255, np.uint8)
     inside = np.zeros((SIZE, SIZE), bool)
     inside[16:48, 20:44] = True
     rng = np.random.default_rng(seed)
-    beside = (cut_out(white.copy(), face, augment(cutout=1), rng) != 255).any(axis=2)
+    beside = (random_erasing(white.copy(), face, augment(erase=1), rng) != 255).any(axis=2)
     assert not (beside & inside).any()
-    over = (cut_out(white.copy(), face, augment(cutout_mouth=1), rng) != 255).any(axis=2)
+    over = (random_erasing(white.copy(), face, augment(erase_mouth=1), rng) != 255).any(axis=2)
     assert 0 < over.sum() <= 0.25 * inside.sum() / 2 + 40
     assert not over[:31].any()
     assert not (over & ~inside).any()
 
 
-def test_cut_outs_beside_the_face_do_happen():
+def test_erasing_beside_the_face_does_happen():
     face = np.array([20.0, 16, 44, 48])
     drawn = [
         (
-            cut_out(
+            random_erasing(
                 np.full((SIZE, SIZE, 3), 255, np.uint8),
                 face,
-                augment(cutout=1),
+                augment(erase=1),
                 np.random.default_rng(s),
             )
             != 255

@@ -1,4 +1,4 @@
-"""The command line: its figures against the library's, and what it says of wrong inputs."""
+"""The command line: its metrics against the library's, and its messages for wrong inputs."""
 
 import importlib
 import json
@@ -16,14 +16,14 @@ import setuptools
 from typer.testing import CliRunner
 
 from facemask.cli import app
-from facemask.evaluation import significance
+from facemask.evaluation import bootstrap, significance
 
 ROOT = Path(__file__).parents[1]
-KAGGLE = ROOT / "docs/results/kaggle/metrics"
+KAGGLE = ROOT / "docs/results/kaggle/records/study"
 NAMES = ["mobilenet_1", "mobilenet_4", "scratch_1"]
 RECORDS = "report/records/study"
 ROW = re.compile(
-    r"(?P<figure>[A-Za-z0-9 ]+?)  +(?P<first>\S+) +(?P<second>\S+) +(?P<difference>\S+)"
+    r"(?P<metric>[A-Za-z0-9 ]+?)  +(?P<first>\S+) +(?P<second>\S+) +(?P<difference>\S+)"
     r" +(?P<low>\S+) to (?P<high>\S+) +(?P<mark>\*)? +(?P<p>\S+)"
 )
 
@@ -45,7 +45,7 @@ def run(folder: Path, *command: str) -> None:
 
 
 def facemask(*arguments: str, code: int = 0) -> str:
-    """What a command says: on stdout if it is to succeed, on stderr if it is to fail."""
+    """What a command prints: on stdout if it is to succeed, on stderr if it is to fail."""
     result = CliRunner(env=ENVIRONMENT).invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == code, result.output
     assert bool(result.stderr) == bool(code)
@@ -54,13 +54,13 @@ def facemask(*arguments: str, code: int = 0) -> str:
 
 
 def rows(output: str) -> dict[str, dict[str, str]]:
-    """The printed table: figure → cells."""
+    """The printed table: metric → cells."""
     found = [match.groupdict() for match in map(ROW.fullmatch, output.splitlines()) if match]
-    return {row.pop("figure").lower().replace(" ", "_"): row for row in found}
+    return {row.pop("metric").lower().replace(" ", "_"): row for row in found}
 
 
 def reverse(path: Path) -> None:
-    """Turn every answer of an experiment around."""
+    """Swap every predicted class of an experiment."""
     table = pd.read_csv(path)
     table["predicted"] = table["predicted"].map(
         {"with_mask": "without_mask", "without_mask": "with_mask"}
@@ -68,23 +68,24 @@ def reverse(path: Path) -> None:
     table.to_csv(path, index=False)
 
 
-def keep(folder: Path, names: list[str], images: int) -> None:
-    """Predictions of some experiments, of the first photographs alone, and their statistics."""
+def keep(records: Path, folder: Path, names: list[str], images: int) -> None:
+    """Predictions of some experiments, of the first images alone, and their statistics."""
     for kind in ("predictions", "statistics"):
         (folder / kind).mkdir(parents=True)
     for name in names:
-        table = pd.read_csv(KAGGLE / f"predictions/{name}.csv")
+        table = pd.read_csv(records / f"predictions/{name}.csv")
         first = table["image"].unique()[:images]
         path = folder / f"predictions/{name}.csv"
         table[table["image"].isin(first)].to_csv(path, index=False)
-        shutil.copy(KAGGLE / f"statistics/{name}.json", folder / "statistics")
+        shutil.copy(records / f"statistics/{name}.json", folder / "statistics")
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working copy with three experiments of the study and one of another pipeline."""
-    keep(tmp_path / RECORDS, NAMES, 40)
-    keep(tmp_path / "report/records/losses", ["mobilenet_6_giou"], 40)
+    keep(KAGGLE, tmp_path / RECORDS, NAMES, 40)
+    losses = ROOT / "docs/results/losses/records/losses"
+    keep(losses, tmp_path / "report/records/losses", ["mobilenet_6_giou"], 40)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -101,23 +102,23 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_table_is_that_of_the_library(here: None, names: tuple[str, str]) -> None:
     output = facemask("compare", *(f"{name}@kaggle" for name in names))
     tables = [pd.read_csv(KAGGLE / f"predictions/{name}.csv") for name in names]
-    expected = significance.compare(*tables).set_index("figure")
+    expected = significance.compare(*tables).set_index("metric")
     printed = rows(output)
-    assert list(printed) == significance.FIGURES
-    for figure, row in expected.iterrows():
-        cells = printed[figure]
+    assert list(printed) == bootstrap.METRICS
+    for metric, row in expected.iterrows():
+        cells = printed[metric]
         for name in ("first", "second", "difference", "low", "high"):
             assert float(cells[name]) == pytest.approx(100 * row[name], abs=0.005001)
         shown = "<0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
         assert cells["p"] == shown
         assert (cells["mark"] == "*") == (row["low"] * row["high"] > 0)
-    measured = json.loads((KAGGLE / f"{names[1]}.json").read_text())["test"]
-    for figure in significance.FIGURES:
-        assert float(printed[figure]["second"]) == pytest.approx(100 * measured[figure], abs=0.0051)
-    told = " ".join(output.split())
-    assert f"A: {names[0]}@kaggle B: {names[1]}@kaggle " in told
-    assert "424 test samples of 323 photographs." in told
-    assert f"{100 * measured['majority_accuracy']:.2f} % of these samples are with_mask" in told
+    measured = json.loads((KAGGLE / f"statistics/{names[1]}.json").read_text())["test"]
+    for metric in bootstrap.METRICS:
+        assert float(printed[metric]["second"]) == pytest.approx(100 * measured[metric], abs=0.0051)
+    text = " ".join(output.split())
+    assert f"A: {names[0]}@kaggle B: {names[1]}@kaggle " in text
+    assert "424 test samples of 323 images." in text
+    assert f"{100 * measured['majority_accuracy']:.2f} % of them are with_mask" in text
     assert max(map(len, output.splitlines())) <= 80
 
 
@@ -128,23 +129,23 @@ def test_some_rows_are_marked_and_some_are_not(here: None) -> None:
     assert printed["accuracy"]["mark"] is None
 
 
-def test_two_that_answer_as_one_are_the_ensemble_of_the_pipeline(here: None) -> None:
+def test_two_members_are_the_ensemble_of_the_pipeline(here: None) -> None:
     """From what is kept of its members; six digits of a box are."""
-    both = "localizer@kaggle+localizer_stretched@kaggle"
-    printed = rows(facemask("compare", "ensemble@kaggle", both))
-    measured = json.loads((KAGGLE / "ensemble.json").read_text())["test"]
-    assert list(printed) == significance.FIGURES
-    for figure, cells in printed.items():
-        assert float(cells["second"]) == pytest.approx(100 * measured[figure], abs=0.005001)
+    both = "localizer@localizer+localizer_stretched@localizer"
+    printed = rows(facemask("compare", "ensemble@localizer", both))
+    file = ROOT / "docs/results/localizer/records/localizer/statistics/ensemble.json"
+    measured = json.loads(file.read_text())["test"]
+    assert list(printed) == bootstrap.METRICS
+    for metric, cells in printed.items():
+        assert float(cells["second"]) == pytest.approx(100 * measured[metric], abs=0.005001)
         assert abs(float(cells["difference"])) == 0
 
 
 def test_experiments_of_all_pipelines_of_snapshots_and_of_files_are_found(project: Path) -> None:
-    """A snapshot has the records in report/'s layout, or as older ones have them."""
     records, kept = project / "report/records", project / "docs/results"
     shutil.copytree(records, kept / "new/records")
-    shutil.copytree(records / "losses", kept / "older/metrics")
-    reverse(kept / "older/metrics/predictions/mobilenet_6_giou.csv")
+    shutil.copytree(records, kept / "swapped/records")
+    reverse(kept / "swapped/records/losses/predictions/mobilenet_6_giou.csv")
     expected = rows(
         facemask(
             "compare",
@@ -152,20 +153,20 @@ def test_experiments_of_all_pipelines_of_snapshots_and_of_files_are_found(projec
             f"{RECORDS}/predictions/scratch_1.csv",
         )
     )
-    assert len(expected) == len(significance.FIGURES)
+    assert len(expected) == len(bootstrap.METRICS)
     for names in (
         ("mobilenet_6_giou", "scratch_1"),
         ("mobilenet_6_giou@new", "scratch_1"),
         ("mobilenet_6_giou", "scratch_1@new"),
     ):
         assert rows(facemask("compare", *names)) == expected
-    turned = rows(facemask("compare", "mobilenet_6_giou@older", "mobilenet_6_giou"))["accuracy"]
+    turned = rows(facemask("compare", "mobilenet_6_giou@swapped", "mobilenet_6_giou"))["accuracy"]
     assert float(turned["first"]) + float(turned["second"]) == pytest.approx(100, abs=0.011)
 
 
 @pytest.fixture
 def repository(project: Path) -> Path:
-    """The working copy in git, with another answer in the DVC experiment `turned`."""
+    """The working copy in git, with other predictions in the DVC experiment `turned`."""
     dvc = (sys.executable, "-m", "dvc")
     run(project, "git", "init", "-q")
     run(project, *dvc, "init", "-q")
@@ -194,7 +195,7 @@ def test_experiments_of_other_revisions(repository: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["mobilenet_1", "mobilnet_4"], "(did you mean mobilenet_4?); there are: mobilenet_1, mo"),
         (["zzz", "mobilenet_1"], "there is no zzz in the workspace; there are: mobilenet_1, mobil"),
@@ -202,23 +203,23 @@ def test_experiments_of_other_revisions(repository: Path) -> None:
         (["mobilenet_1", "nowhere/own.csv"], "there is no nowhere/own.csv; give an experiment"),
         (["mobilenet_1@HEAD", "mobilenet_1"], "snapshots are empty"),
         (["mobilenet_1", KAGGLE / "predictions/scratch_1.csv"], " in the first, 424 in the sec"),
-        (["mobilenet_1", "bare.csv"], "bare.csv is not a table of predictions: No columns"),
+        (["mobilenet_1", "unmasked.csv"], "unmasked.csv is not a table of predictions: No columns"),
         (["mobilenet_1", "other.csv"], "other.csv is not a table of predictions: no face, flip, a"),
         (
-            ["mobilenet_1", "photograph.csv"],
-            "photograph.csv is not a table of predictions: 'utf-8'",
+            ["mobilenet_1", "image.csv"],
+            "image.csv is not a table of predictions: 'utf-8'",
         ),
     ],
 )
-def test_wrong_inputs_end_in_one_message(project: Path, arguments: list[str], told: str) -> None:
+def test_wrong_inputs_end_in_one_message(project: Path, arguments: list[str], message: str) -> None:
     (project / "docs/results/empty").mkdir(parents=True)
-    (project / "bare.csv").touch()
+    (project / "unmasked.csv").touch()
     (project / "other.csv").write_text("image,iou\na.png,0.5\n")
-    (project / "photograph.csv").write_bytes(b"\x89PNG\r\n\xff\xfe")
-    message = facemask("compare", *arguments, code=1)
-    assert message.startswith("facemask: ")
-    assert told in message
-    assert "Traceback" not in message
+    (project / "image.csv").write_bytes(b"\x89PNG\r\n\xff\xfe")
+    output = facemask("compare", *arguments, code=1)
+    assert output.startswith("facemask: ")
+    assert message in output
+    assert "Traceback" not in output
 
 
 def test_where_nothing_was_measured_it_is_said_what_measures(
@@ -234,25 +235,25 @@ def test_a_table_that_is_being_written_is_no_experiment(project: Path) -> None:
     assert "there are: mobilenet_1, mobilenet_4, mobilenet_6_giou, scratch_1. " in lost
 
 
-def test_who_cannot_answer_as_one_is_told(project: Path) -> None:
+def test_members_that_make_no_ensemble_are_reported(project: Path) -> None:
     together = ("compare", "mobilenet_1", "mobilenet_1+mobilenet_4")
     statistics = project / f"{RECORDS}/statistics/mobilenet_1.json"
     statistics.write_text('{"count": 1}')
-    assert "mobilenet_1.json tells no temperature: 'calibration'" in facemask(*together, code=1)
+    assert "mobilenet_1.json holds no temperature: 'calibration'" in facemask(*together, code=1)
     statistics.unlink()
     assert "there is no mobilenet_1 in the workspace" in facemask(*together, code=1)
     lost = facemask("compare", "mobilenet_1", "mobilenet_1+mobilnet_4", code=1)
     assert "(did you mean mobilenet_4?)" in lost
 
 
-def test_help_tells_the_commands_and_their_arguments() -> None:
-    told = facemask("--help")
+def test_help_shows_the_commands_and_their_arguments() -> None:
+    text = facemask("--help")
     for command in ("compare", "pool", "snapshot"):
-        assert command in told
+        assert command in text
         assert facemask(command, "--help")
-    told = facemask("compare", "--help")
-    for word in ("NAME@WHERE", "docs/results", "95 % interval", "localizer@kaggle"):
-        assert word in told
+    text = facemask("compare", "--help")
+    for word in ("NAME@WHERE", "docs/results", "95 % interval", "localizer@localizer"):
+        assert word in text
 
 
 def test_neither_tensorflow_nor_keras_is_loaded(here: None) -> None:
@@ -296,14 +297,13 @@ def test_pooled_folds_are_printed_and_kept(tmp_path: Path, monkeypatch: pytest.M
     kept = json.loads((tmp_path / "pooled.json").read_text())
     assert kept["samples"] == len(table)
     assert kept["majority_accuracy"] == pytest.approx((table["actual"] == "with_mask").mean())
-    assert f"{100 * kept['majority_accuracy']:.2f} % of these samples are with_mask" in output
-    whole = significance.figures(table)
-    for name, figure in kept["figures"].items():
-        assert figure["value"] == pytest.approx(whole[name])
-        cells = " ".join(f"{100 * value:.2f}" for value in figure["folds"])
-        line = re.escape(f"{100 * figure['value']:.2f}") + r" .*" + re.escape(cells)
+    assert f"{100 * kept['majority_accuracy']:.2f} % of them are" in output
+    whole = bootstrap.metrics_of(table)
+    for name, metric in kept["metrics"].items():
+        assert metric["value"] == pytest.approx(whole[name])
+        cells = " ".join(f"{100 * value:.2f}" for value in metric["folds"])
+        line = re.escape(f"{100 * metric['value']:.2f}") + r" .*" + re.escape(cells)
         title = name.replace("_", " ").replace("iou", "IoU")
         assert re.search(rf"^{title} +{line}$", output, re.MULTILINE)
-    assert f"{len(table)} test samples of {len(images)} photographs" in output
-    told = facemask("pool", "mobilenet_1", "one", "one", code=1)
-    assert "tested in several folds" in told
+    assert f"{len(table)} test samples of {len(images)} images" in output
+    assert "tested in several folds" in facemask("pool", "mobilenet_1", "one", "one", code=1)

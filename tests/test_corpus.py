@@ -1,4 +1,4 @@
-"""A corpus of defective datasets: each case spoils photograph b of a, b and c in one way."""
+"""A corpus of faulty datasets: each case spoils image b of a, b and c in one way."""
 
 import io
 import struct
@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from facemask.data import annotations, issues, sources, splits
 from facemask.data.crops import crop_table
-from facemask.data.images import ORIENTATION, read_rgb, survey
+from facemask.data.images import ORIENTATION, inventory, read_rgb
 from facemask.errors import InputError
 from facemask.reporting.validation import page as validation_page
 
@@ -139,7 +139,7 @@ def composed_and_not(folder):
     rename("annotations/b.xml", f"annotations/{apart}.xml")(folder)
 
 
-def another_photograph(folder):
+def another_image(folder):
     image = Image.open(folder / "images/b.png")
     encode(folder / "images/b.jpg", image.convert("RGB"), "JPEG")
 
@@ -185,9 +185,9 @@ XML = "annotations/b.xml"
 UTF8 = '<?xml version="1.0" encoding="utf-8"?>'
 ACCENT = ("<annotation>", "<annotation><folder>caf\u00e9</folder>")
 
-# name: how b is spoilt, what becomes of it, the file that is told of, a part of what is told
+# name: how b is spoilt, what becomes of it, the file of the issue, a part of its message
 CASES = {
-    # Photographs
+    # Images
     "truncated": (spoil_bytes(lambda data: data[: len(data) // 2]), ERROR, "b.png", "readable"),
     "last byte missing of the data": (
         spoil_bytes(lambda data: data[:-20]), ERROR, "b.png", "readable",
@@ -208,10 +208,10 @@ CASES = {
         ERROR, "b.jpg", "readable",
     ),
     "a PNG named .jpg": (
-        rename("images/b.png", "images/b.jpg"), WARNING, "b.jpg", "holds a PNG image"
+        rename("images/b.png", "images/b.jpg"), WARNING, "b.jpg", "is a PNG image"
     ),
     "a JPEG named .png": (
-        spoil_image(lambda image: image, "JPEG"), WARNING, "b.png", "holds a JPEG image"
+        spoil_image(lambda image: image, "JPEG"), WARNING, "b.png", "is a JPEG image"
     ),
     "grey": (spoil_image(lambda image: image.convert("L")), READ, None, None),
     "black and white": (spoil_image(lambda image: image.convert("1")), READ, None, None),
@@ -228,7 +228,7 @@ CASES = {
         spoil_image(lambda image: image, "JPEG", "b.jpg", progressive=True), READ, None, None
     ),
     "turned by EXIF, size as shown": (
-        turned_with_its_boxes, WARNING, "b.jpg", "EXIF says it is shown turned"
+        turned_with_its_boxes, WARNING, "b.jpg", "has an EXIF orientation"
     ),
     "turned by EXIF, size as stored": (turned(6), ERROR, XML, "the other way round"),
     "EXIF of an orientation that is none": (
@@ -247,7 +247,7 @@ CASES = {
     "2,000,000 pixels in a row": (
         spoil_bytes(lambda _: png_of(2_000_000, 1)), ERROR, "b.png", "readable"
     ),
-    "upside down by EXIF": (turned(3), WARNING, "b.jpg", "EXIF says it is shown turned"),
+    "upside down by EXIF": (turned(3), WARNING, "b.jpg", "has an EXIF orientation"),
     "one pixel": (one_pixel, WARNING, XML, "a line or a point"),
     "20,000 x 20,000 pixels": (
         spoil_bytes(lambda _: png_of(20_000, 20_000)), ERROR, "b.png", "20000 x 20000 pixels"
@@ -310,10 +310,10 @@ CASES = {
         spoil_bytes(lambda d: d + b" " * 11_000_000, XML), ERROR, XML, "larger than"
     ),
     # Annotations: what they say
-    "no object": (spoil_bytes(no_object, XML), WARNING, XML, "no face is marked"),
+    "no object": (spoil_bytes(no_object, XML), WARNING, XML, "no face is annotated"),
     "a size with a point": (spoil_text(">96<", ">96.0<"), READ, None, None),
     "a comment in a number": (spoil_text(">11<", ">1<!-- -->1<"), READ, None, None),
-    "several defects of a file": (
+    "several issues of a file": (
         lambda folder: (
             spoil_text("without_mask", "visor")(folder), set_size(folder, 9, 9)
         ),
@@ -361,24 +361,24 @@ CASES = {
     ),
     "a filename with a path": (spoil_text(">b.png<", r">C:\faces\b.png<"), READ, None, None),
     # Names
-    "a photograph without annotation": (
+    "an image without annotation": (
         lambda folder: (folder / XML).unlink(), ERROR, "b.png", "without annotation; add b.xml"
     ),
-    "an annotation without photograph": (
-        lambda folder: (folder / "images/b.png").unlink(), ERROR, XML, "photograph is missing"
+    "an annotation without image": (
+        lambda folder: (folder / "images/b.png").unlink(), ERROR, XML, "image is missing"
     ),
     "names that differ in case": (
         rename(XML, "annotations/B.xml"), ERROR, "B.xml", "b.png differs in case alone"
     ),
-    "a name with spaces": (rename_both("my photograph (2)"), READ, None, None),
+    "a name with spaces": (rename_both("my image (2)"), READ, None, None),
     "a name of other letters": (rename_both("\u9762\u5177 \U0001f637"), READ, None, None),
     "an accent in two spellings": (composed_and_not, READ, None, None),
-    "an unreadable photograph of the same name": (
+    "an unreadable image of the same name": (
         lambda folder: (folder / "images/b.jpg").write_bytes(b"no image"),
         ERROR, "b.png", "only be of one of",
     ),
-    "two photographs of one name": (another_photograph, ERROR, "b.jpg", "only be of one of"),
-    "two annotations of one photograph": (
+    "two images of one name": (another_image, ERROR, "b.jpg", "only be of one of"),
+    "two annotations of one image": (
         another_annotation, WARNING, "c.xml", "its filename is 'b.png'"
     ),
 }  # fmt: skip
@@ -387,7 +387,7 @@ CASES = {
 def look(folder, raw):
     """What the stages fetch and parse do."""
     sources.fetch(str(folder), raw)
-    table, found = survey(sources.photograph_paths(raw), 2)
+    table, found = inventory(sources.image_paths(raw), 2)
     paths = sorted((raw / "annotations").iterdir())
     return annotations.parse(paths, table, CLASSES, found)
 
@@ -397,36 +397,36 @@ def test_the_corpus_is_large():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_becomes_of_a_defective_photograph(voc, tmp_path, case):
+def test_what_becomes_of_a_defective_image(voc, tmp_path, case):
     good, _ = look(voc, tmp_path / "good")
-    spoil, outcome, file, told = CASES[case]
+    spoil, severity, file, message = CASES[case]
     spoil(voc)
     faces, validation = look(voc, tmp_path / "raw")
 
-    found = [issues.Defect(**row) for row in validation["defects"]]
-    if outcome == READ:
+    found = [issues.Issue(**row) for row in validation["issues"]]
+    if severity == READ:
         assert found == []
     else:
-        assert (Path(file).name, outcome) in {(each.file, each.outcome) for each in found}
-        assert any(told in each.what for each in found if each.outcome == outcome)
-    only = {READ: set(), WARNING: {WARNING}, REPAIRED: {REPAIRED}}.get(outcome)
+        assert (Path(file).name, severity) in {(each.file, each.severity) for each in found}
+        assert any(message in each.message for each in found if each.severity == severity)
+    only = {READ: set(), WARNING: {WARNING}, REPAIRED: {REPAIRED}}.get(severity)
     if only is not None:
-        assert {each.outcome for each in found} == only
+        assert {each.severity for each in found} == only
         assert validation["left_out"] == []
     touched = [name for name in faces["image"] if name not in ("a.png", "c.png")]
-    if outcome == ERROR:
+    if severity == ERROR:
         assert touched == []
-    if case != "two annotations of one photograph":
+    if case != "two annotations of one image":
         others = good[good["image"] != "b.png"].reset_index(drop=True)
         kept = faces[faces["image"].isin(["a.png", "c.png"])].reset_index(drop=True)
         pd.testing.assert_frame_equal(kept, others)
     assert validation["images"] + len(validation["left_out"]) == len(
         list((tmp_path / "raw/images").iterdir())
     )
-    # The page tells every defect, and the run stops exactly if there is an error.
+    # The page tells every issue, and the run stops exactly if there is an error.
     page = validation_page("own", validation)
     assert all(each.file in page for each in found)
-    if outcome == ERROR:
+    if severity == ERROR:
         with pytest.raises(InputError, match=r"validation\.md") as caught:
             issues.stop_at_errors(found, Path("validation.md"))
         assert Path(file).name in str(caught.value)
@@ -435,7 +435,7 @@ def test_what_becomes_of_a_defective_photograph(voc, tmp_path, case):
 
 
 @pytest.mark.parametrize(
-    "case", [name for name, (_, outcome, *_) in CASES.items() if outcome == READ]
+    "case", [name for name, (_, severity, *_) in CASES.items() if severity == READ]
 )
 def test_what_is_read_is_read_as_it_was(voc, tmp_path, case):
     good, _ = look(voc, tmp_path / "good")
@@ -450,7 +450,7 @@ def test_what_is_read_is_read_as_it_was(voc, tmp_path, case):
     pd.testing.assert_frame_equal(after, before)
 
 
-def test_all_defects_of_a_dataset_are_told_at_once(voc, tmp_path):
+def test_all_defects_of_a_dataset_are_reported_at_once(voc, tmp_path):
     (voc / "images/a.png").write_bytes(b"no image")
     (voc / "annotations/b.xml").write_text("<annotation>")
     text = (voc / "annotations/c.xml").read_text()
@@ -460,16 +460,16 @@ def test_all_defects_of_a_dataset_are_told_at_once(voc, tmp_path):
     faces, validation = look(voc, tmp_path / "raw")
     assert faces.empty
     assert validation["left_out"] == ["a.png", "b.png", "c.png"]
-    assert validation["outcomes"] == {"error": 3, "repaired": 1, "warning": 0}
-    with pytest.raises(InputError, match="3 defect") as caught:
+    assert validation["severities"] == {"error": 3, "repaired": 1, "warning": 0}
+    with pytest.raises(InputError, match="3 issue") as caught:
         issues.stop_at_errors(
-            [issues.Defect(**row) for row in validation["defects"]], Path("page.md")
+            [issues.Issue(**row) for row in validation["issues"]], Path("page.md")
         )
     for name in ("a.png", "b.xml", "c.xml: object 1", "strict=false", "page.md"):
         assert name in str(caught.value)
 
 
-def test_a_huge_photograph_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     path = tmp_path / "huge.png"
     path.write_bytes(png_of(20_000, 20_000))
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
@@ -484,7 +484,7 @@ def test_cmyk_is_the_colours_that_pillow_sees(tmp_path, draw_scene):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photograph_is_turned_as_pillow_turns_it(tmp_path, draw_scene, orientation):
+def test_an_image_is_turned_as_pillow_turns_it(tmp_path, draw_scene, orientation):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     Image.fromarray(draw_scene(0)).save(tmp_path / "a.png", exif=exif)
@@ -493,7 +493,7 @@ def test_a_photograph_is_turned_as_pillow_turns_it(tmp_path, draw_scene, orienta
 
 
 def dataset(images, faces, side=40, masked=lambda number: number % 2, width=2000):
-    """A table of faces, as parse makes it, `faces` in a row in each photograph."""
+    """A table of faces, as parse makes it, `faces` in a row in each image."""
     rows = [
         (f"{image}.png", face, width, 400, "x", masked(image * faces + face), x, 100, x + side, 160)
         for image in range(images)
@@ -512,7 +512,7 @@ def divided(faces, min_area, kind):
     return splits.grouped_split(samples, groups, 0.2, 0.2, 42)
 
 
-# What a whole dataset can lack: its faces, min_area, what is told (None: nothing is wrong).
+# What a whole dataset can lack: its faces, min_area, what is reported (None: nothing is wrong).
 WHOLE = {
     "one class": (dataset(20, 3, masked=lambda _: 1), 0, "all of one class"),
     "one class under the threshold": (
@@ -522,8 +522,8 @@ WHOLE = {
         ], ignore_index=True),
         30_000, "all of one class",
     ),
-    "one photograph": (dataset(1, 3), 0, "split:"),
-    "five photographs of one face": (dataset(5, 1), 0, "split:"),
+    "one image": (dataset(1, 3), 0, "split:"),
+    "five images of one face": (dataset(5, 1), 0, "split:"),
     "100 faces in each": (dataset(12, 100, 10), 0, None),
     "all faces below the threshold": (dataset(12, 100, 10), 10_000_000, "crop.min_area is"),
     "no face": (dataset(0, 1), 0, "no face is left"),
@@ -532,11 +532,11 @@ WHOLE = {
 
 @pytest.mark.parametrize("kind", ["random", "grouped"])
 @pytest.mark.parametrize("case", WHOLE)
-def test_what_a_whole_dataset_lacks_is_told(case, kind):
-    faces, min_area, told = WHOLE[case]
-    if told is None:
+def test_what_a_whole_dataset_lacks_is_reported(case, kind):
+    faces, min_area, message = WHOLE[case]
+    if message is None:
         assert set(divided(faces, min_area, kind)["split"]) >= {"train", "val", "test"}
         return
     with pytest.raises(InputError) as caught:
         divided(faces, min_area, kind)
-    assert told in str(caught.value)
+    assert message in str(caught.value)

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from facemask.columns import CLASSES, PREDICTED, TRUE
 from facemask.errors import InputError
 from facemask.evaluation import calibration
 from facemask.inference import ensemble
 from facemask.models import boxes
-from facemask.schema import CLASSES, PREDICTED, TRUE
 
 
-def answers(seed: int, sharpness: float = 1.0, count: int = 400) -> pd.DataFrame:
-    """What a network might answer on samples that are the same for every seed."""
+def predictions(seed: int, sharpness: float = 1.0, count: int = 400) -> pd.DataFrame:
+    """What a network might predict on samples that are the same for every seed."""
     known, own = np.random.default_rng(0), np.random.default_rng([1, seed])
     label = known.integers(0, 2, count)
     true = np.sort(known.random((count, 2, 2)), axis=1).reshape(count, 4).astype(np.float32)
@@ -31,13 +31,16 @@ def answers(seed: int, sharpness: float = 1.0, count: int = 400) -> pd.DataFrame
 
 
 def fuse(members: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The members together, each with the temperature that its validation samples ask for."""
-    validated = [table[table["split"] == "val"] for table in members]
-    return ensemble.fuse(members, [calibration.temperature(table) for table in validated])
+    """The members as one, each calibrated on its validation samples."""
+    return ensemble.fuse([calibrated(table) for table in members])
+
+
+def calibrated(table: pd.DataFrame) -> pd.DataFrame:
+    return calibration.calibrated(table, calibration.temperature(table[table["split"] == "val"]))
 
 
 def test_several_make_fewer_mistakes_than_each() -> None:
-    members = [answers(seed) for seed in range(5)]
+    members = [predictions(seed) for seed in range(5)]
     fused = fuse(members)
     assert fused["iou"].mean() > max(table["iou"].mean() for table in members)
     rights = [(table["actual"] == table["predicted"]).mean() for table in [*members, fused]]
@@ -49,49 +52,47 @@ def test_several_make_fewer_mistakes_than_each() -> None:
     )
 
 
-def test_of_a_network_and_itself_comes_its_calibrated_answer() -> None:
-    one = answers(3, sharpness=4)
+def test_of_a_network_and_itself_comes_its_calibrated_prediction() -> None:
+    one = predictions(3, sharpness=4)
     fused = fuse([one, one])
     np.testing.assert_allclose(fused[PREDICTED], one[PREDICTED], atol=1e-6)
     assert (fused["predicted"] == one["predicted"]).all()
     divisor = calibration.temperature(one[one["split"] == "val"])
     assert divisor > 1.5
-    np.testing.assert_allclose(
-        fused["probability"], calibration.scaled(one["probability"], divisor)
-    )
+    np.testing.assert_allclose(fused["probability"], calibrated(one)["probability"])
 
 
-def test_one_that_is_too_sure_does_not_speak_louder() -> None:
-    first, second = answers(0), answers(1)
+def test_an_overconfident_one_does_not_count_for_more() -> None:
+    first, second = predictions(0), predictions(1)
     logits = np.log(second["probability"] / (1 - second["probability"]))
-    louder = second.assign(probability=1 / (1 + np.exp(-3 * logits)))
+    overconfident = second.assign(probability=1 / (1 + np.exp(-3 * logits)))
     np.testing.assert_allclose(
-        fuse([first, louder])["probability"], fuse([first, second])["probability"], atol=5e-3
+        fuse([first, overconfident])["probability"], fuse([first, second])["probability"], atol=5e-3
     )
 
 
 def test_boxes_weigh_as_the_networks_agree_with_themselves() -> None:
-    first, second = answers(0), answers(1)
+    first, second = predictions(0), predictions(1)
     corners = [table[PREDICTED].to_numpy(np.float32) for table in (first, second)]
     alike = np.asarray(boxes.iou(*corners)) >= 0.5
     assert 100 < alike.sum() < 300
-    told = first.assign(agreement=0.9), second.assign(agreement=0.3)
+    both = first.assign(flip_iou=0.9), second.assign(flip_iou=0.3)
     expected = 0.75 * first[PREDICTED] + 0.25 * second[PREDICTED]
-    np.testing.assert_allclose(fuse(told)[PREDICTED][alike], expected[alike], atol=1e-6)
+    np.testing.assert_allclose(fuse(both)[PREDICTED][alike], expected[alike], atol=1e-6)
     # Of two faces there is no mean: the better box is taken, whichever it is.
-    np.testing.assert_allclose(fuse(told)[PREDICTED][~alike], first[PREDICTED][~alike])
-    np.testing.assert_allclose(fuse(told[::-1])[PREDICTED], fuse(told)[PREDICTED])
-    # Who does not tell counts as sure, who agrees with nothing hardly counts, and alone it does.
+    np.testing.assert_allclose(fuse(both)[PREDICTED][~alike], first[PREDICTED][~alike])
+    np.testing.assert_allclose(fuse(both[::-1])[PREDICTED], fuse(both)[PREDICTED])
+    # Without a flip IoU one counts as 1, with one of 0 hardly, and two such alike.
     np.testing.assert_allclose(
-        fuse([first, second.assign(agreement=0.0)])[PREDICTED], first[PREDICTED], atol=2e-3
+        fuse([first, second.assign(flip_iou=0.0)])[PREDICTED], first[PREDICTED], atol=2e-3
     )
-    nobody = fuse([first.assign(agreement=0.0), second.assign(agreement=0.0)])
+    nobody = fuse([first.assign(flip_iou=0.0), second.assign(flip_iou=0.0)])
     expected = (first[PREDICTED] + second[PREDICTED]) / 2
     np.testing.assert_allclose(nobody[PREDICTED][alike], expected[alike], atol=1e-6)
 
 
-def test_answers_on_other_samples_are_refused() -> None:
-    first = answers(0)
+def test_predictions_on_other_samples_are_refused() -> None:
+    first = predictions(0)
     with pytest.raises(InputError, match="same samples"):
         fuse([first, first.assign(sample=first["sample"] + 1)])
     with pytest.raises(InputError, match="same samples"):

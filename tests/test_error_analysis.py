@@ -1,4 +1,4 @@
-"""Where a network fails: against sums by hand over random answers."""
+"""Where a network fails: against sums by hand over random predictions."""
 
 import numpy as np
 import pandas as pd
@@ -20,29 +20,29 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     samples[["box_x0", "box_y0"]] = 0
     samples[["box_x1", "box_y1"]] = sides
     samples["enclosed"] = rng.integers(0, 6, count)
-    answers = samples[["sample", "image", "face"]].copy()
-    answers["actual"] = rng.choice(["with_mask", "without_mask"], count)
-    answers["predicted"] = rng.choice(["with_mask", "without_mask"], count)
-    answers["probability"] = rng.random(count)
-    answers["iou"] = rng.random(count)
-    return answers.sample(frac=0.6, random_state=1).reset_index(drop=True), samples, faces
+    predictions = samples[["sample", "image", "face"]].copy()
+    predictions["actual"] = rng.choice(["with_mask", "without_mask"], count)
+    predictions["predicted"] = rng.choice(["with_mask", "without_mask"], count)
+    predictions["probability"] = rng.random(count)
+    predictions["iou"] = rng.random(count)
+    return predictions.sample(frac=0.6, random_state=1).reset_index(drop=True), samples, faces
 
 
 def test_groups_are_sums_over_their_samples(tables) -> None:
-    answers, samples, faces = tables
+    predictions, samples, faces = tables
     groups = error_analysis.by_group(error_analysis.described(*tables))
-    side = samples[["box_x1", "box_y1"]].max(axis=1)[answers["sample"]].to_numpy()
-    right = (answers["actual"] == answers["predicted"]).to_numpy()
-    iou = answers["iou"].to_numpy()
+    side = samples[["box_x1", "box_y1"]].max(axis=1)[predictions["sample"]].to_numpy()
+    right = (predictions["actual"] == predictions["predicted"]).to_numpy()
+    iou = predictions["iou"].to_numpy()
     inside = {
         "to 16 px": side <= 16,
         "16-24 px": (side > 16) & (side <= 24),
         "64-96 px": (side > 64) & (side <= 96),
         "above 96 px": side > 96,
     }
-    enclosed = samples["enclosed"][answers["sample"]].to_numpy()
+    enclosed = samples["enclosed"][predictions["sample"]].to_numpy()
     inside |= {"0": enclosed == 0, "2": enclosed == 2, "3 or more": enclosed >= 3}
-    name = faces["name"][answers["sample"]].to_numpy()
+    name = faces["name"][predictions["sample"]].to_numpy()
     inside |= {kind: name == kind for kind in CLASSES}
     found = pd.concat(groups.values()).set_index("group")
     for group, mask in inside.items():
@@ -52,26 +52,26 @@ def test_groups_are_sums_over_their_samples(tables) -> None:
         assert row["mean_iou"] == pytest.approx(iou[mask].mean())
         assert row["iou_50"] == pytest.approx((iou[mask] >= 0.5).mean())
     for table in groups.values():
-        assert table["samples"].sum() == len(answers)
+        assert table["samples"].sum() == len(predictions)
     assert list(groups["size"]["group"])[:3] == ["to 16 px", "16-24 px", "24-32 px"]
     assert list(groups["enclosed"]["group"]) == ["0", "1", "2", "3 or more"]
 
 
 def test_groups_without_a_sample_are_left_out(tables) -> None:
-    answers, samples, faces = tables
-    few = error_analysis.described(answers[:1], samples, faces)
+    predictions, samples, faces = tables
+    few = error_analysis.described(predictions[:1], samples, faces)
     assert [len(table) for table in error_analysis.by_group(few).values()] == [1, 1, 1]
 
 
 def test_the_worst_come_first(tables) -> None:
-    answers, *_ = tables
-    worst = error_analysis.worst_boxes(answers, 24)
+    predictions, *_ = tables
+    worst = error_analysis.worst_boxes(predictions, 24)
     assert len(worst) == 24
     assert worst["iou"].is_monotonic_increasing
-    assert worst["iou"].max() <= answers["iou"].nsmallest(24).max()
-    wrong = error_analysis.misclassified(answers)
+    assert worst["iou"].max() <= predictions["iou"].nsmallest(24).max()
+    wrong = error_analysis.misclassified(predictions)
     assert set(wrong["sample"]) == set(
-        answers.loc[answers["actual"] != answers["predicted"], "sample"]
+        predictions.loc[predictions["actual"] != predictions["predicted"], "sample"]
     )
     assert (wrong["probability"] - 0.5).abs().is_monotonic_decreasing
-    assert list(wrong.columns) == list(answers.columns)
+    assert list(wrong.columns) == list(predictions.columns)

@@ -1,4 +1,4 @@
-"""The page beyond the study: what it tells is what it was given."""
+"""The page of localizers: what it says is what it was given."""
 
 import pandas as pd
 import pytest
@@ -10,9 +10,9 @@ from facemask.reporting import extensions
     ("changes", "text"),
     [
         ({}, []),
-        ({"frozen": "out_relu"}, ["frozen=out_relu"]),
-        ({"canvas": {"size": 128, "fit": "stretch"}}, ["canvas.size=128", "canvas.fit=stretch"]),
-        ({"taps": ["a", "b"], "epochs": 6}, ["taps=[a, b]", "epochs=6"]),
+        ({"freeze_until": "out_relu"}, ["freeze_until=out_relu"]),
+        ({"a": {"size": 128, "mode": "stretch"}}, ["a.size=128", "a.mode=stretch"]),
+        ({"feature_levels": ["a", "b"], "epochs": 6}, ["feature_levels=[a, b]", "epochs=6"]),
         ({"losses": {"box": {"name": "mse"}}}, ["losses.box.name=mse"]),
     ],
 )
@@ -20,48 +20,40 @@ def test_changes_are_spelt_as_dvc_takes_them(changes, text) -> None:
     assert extensions.flat(changes) == text
 
 
-def test_a_row_of_many_changes_spells_the_first() -> None:
-    rows = page(changes={"nothing": {}, "one_look": {"augment": dict.fromkeys("abcde", 0)}})
-    assert cells(rows, "`one_look`")[1] == "augment.a=0, augment.b=0, augment.c=0, 2 more"
-
-
 def page(**changes):
-    figures = dict.fromkeys([*extensions.FIGURES, "balanced_accuracy"], 0.5)
-    interval = {"value": 0.5, "low": 0.4, "high": 0.6}
-    sure = {
-        "intervals": dict.fromkeys(set(extensions.FIGURES) - {"majority_accuracy"}, interval),
-        "calibration": {"temperature": 1.234, "ece": 0.05, "ece_scaled": 0.01},
-    }
+    values = dict.fromkeys([*extensions.METRICS, "majority_accuracy"], 0.5)
+    interval = {"value": 0.875, "low": 0.4, "high": 0.6}
     rows = pd.DataFrame(
         {"group": ["to 16 px"], "samples": [7], "accuracy": 0.75, "mean_iou": 0.25, "iou_50": 0.125}
     )
+    network = {
+        "val": values | {"accuracy": 0.625},
+        "test": values | {"majority_accuracy": 0.3125},
+        "params": {"total": 12345},
+        "train_seconds": 1234.5,
+        "intervals": dict.fromkeys(extensions.METRICS, interval),
+        "calibration": {"temperature": 1.234, "ece": 0.05, "ece_scaled": 0.01},
+    }
     given = {
         "dataset": "toys",
         "split": "grouped_0",
-        "metrics": {
-            "finder": {
-                "val": figures | {"accuracy": 0.625},
-                "test": figures | {"accuracy": 0.875},
-                "params": {"total": 12345},
-                "train_seconds": 1234.5,
-            }
-        },
-        "statistics": {"finder": sure},
+        "ensemble": "both",
+        "members": ("finder", "other"),
+        "measured": dict.fromkeys(["finder", "other", "both"], network),
         "ablation": {
-            "nothing": {
-                "val": {key: [0.5, 0.6] for key in extensions.FIGURES},
+            "baseline": {
+                "val": {key: [0.5, 0.6] for key in extensions.METRICS},
                 "train_seconds": [10, 20],
             },
-            "one_look": {
-                "val": {key: [0.25] for key in extensions.FIGURES},
+            "one_pass": {
+                "val": {key: [0.25] for key in extensions.METRICS},
                 "train_seconds": [30],
             },
         },
-        "changes": {"nothing": {}, "one_look": {"canvas": {"looks": 1}}},
-        "common": {"epochs": 8},
+        "variants": {"baseline": {}, "one_pass": {"model_input": {"passes": 1}}},
+        "shared": {"epochs": 8},
         "groups": {"size": rows},
-        "subject": "finder",
-        "pictures": {
+        "plots": {
             name: f"{name}.jpg"
             for name in ("augmentation", "reliability", "groups", "worst", "ablation")
         },
@@ -69,36 +61,48 @@ def page(**changes):
     return extensions.render(**given | changes)
 
 
-def cells(text, first):
-    (line,) = [line for line in text.splitlines() if line.startswith(f"| {first} |")]
-    return [cell.strip() for cell in line.strip("|").split("|")]
+def cells(text, *first):
+    """The cells behind the first ones of the one row that begins with them."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    (row,) = [row for row in rows if row[: len(first)] == list(first)]
+    return row[len(first) :]
 
 
-def test_every_figure_stands_in_its_row() -> None:
+def test_a_variant_of_many_changes_spells_the_first() -> None:
+    changes = {"baseline": {}, "one_pass": {"augment": dict.fromkeys("abcde", 0)}}
+    expected = "augment.a=0, augment.b=0, augment.c=0, 2 more"
+    assert cells(page(variants=changes), "`one_pass`")[0] == expected
+
+
+def test_every_metric_stands_in_its_row() -> None:
     text = page()
-    assert cells(text, "`finder` | 87.50 [40.00, 60.00]")[2:] == [
-        "50.00", *["50.00 [40.00, 60.00]"] * 4, "12,345", "1,234"
-    ]  # fmt: skip
+    tested = "87.50 [40.00, 60.00]"
+    assert cells(text, "`finder`", tested) == [*[tested] * 4, "12,345", "1,234"]
     # The deviation of .5 and .6 is .1 over the root of two.
-    spread = ["55.00 ± 7.07"]
-    assert cells(text, "`nothing`")[1:] == ["-", "2", *spread, "50.00", *spread * 4, "15"]
-    assert cells(text, "`one_look`")[1:] == ["canvas.looks=1", "1", *["25.00"] * 6, "30"]
-    assert cells(text, "`finder` | 62.50")[2:] == ["50.00"] * 5
-    assert cells(text, "`finder` | 1.23")[2:] == ["5.00", "1.00"]
-    assert cells(text, "to 16 px")[1:] == ["7", "75.00", "25.00", "12.50"]
+    assert cells(text, "`baseline`") == ["-", "2", *["55.00 ± 7.07"] * 5, "15"]
+    assert cells(text, "`one_pass`") == ["model_input.passes=1", "1", *["25.00"] * 5, "30"]
+    assert cells(text, "`both`", "62.50") == ["50.00"] * 4
+    assert cells(text, "`finder`", "1.23") == ["5.00", "1.00"]
+    assert cells(text, "to 16 px") == ["7", "75.00", "25.00", "12.50"]
     assert "toys" in text.splitlines()[0]
-    assert "`grouped_0`" in text
-    assert "All rows that do not say otherwise: epochs=8." in text.replace("\n", " ")
+    assert "`grouped_0`" in text.splitlines()[0]
+    assert "epochs=8." in text
+    # The majority baseline: beside the summary's accuracy, and above each table.
+    assert text.count("31.25 %") == 2 and text.count("50.00 % accuracy") == 3
 
 
 def test_what_was_not_run_and_what_is_not_wrong_is_not_shown() -> None:
-    assert "| what is changed |" in page()
-    assert "the mean of `nothing`" in page()
-    assert "(ablation.jpg)" in page()
-    assert "| what is changed |" not in page(ablation={})
-    assert "There is none." in page()
+    text = page()
+    assert "what it changes" in text
+    assert "the mean of `baseline`" in text
+    assert "(ablation.jpg)" in text
+    assert "what it changes" not in page(ablation={})
+    assert "There is none." in text
     drawn = ("augmentation", "reliability", "groups", "worst", "ablation")
-    pictures = dict.fromkeys(drawn, "x.jpg") | {"misclassified": "wrong.jpg"}
-    text = page(pictures=pictures)
+    text = page(plots=dict.fromkeys(drawn, "x.jpg") | {"misclassified": "wrong.jpg"})
     assert "There is none." not in text
     assert "(wrong.jpg)" in text

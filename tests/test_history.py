@@ -32,15 +32,15 @@ def test_every_logged_value_stands_in_the_row_of_its_experiment_epoch_and_split(
         for row in history.to_dict("records"):
             for split, prefix in (("train", ""), ("val", "val_")):
                 found = table.loc[(name, split, row["epoch"])]
-                for column, told in zip(
+                for column, read in zip(
                     logged, ["loss", "label_loss", "box_loss", "accuracy", "iou"], strict=True
                 ):
-                    assert found[told] == row[prefix + column]
+                    assert found[read] == row[prefix + column]
                 assert found["learning_rate"] == row["learning_rate"]
     assert "seconds" not in table
 
 
-def answers(seed):
+def predictions(seed):
     rng = np.random.default_rng(seed)
     actual = np.where(rng.random(40) < 0.7, "with_mask", "without_mask")
     table = pd.DataFrame({"image": np.arange(40), "face": 0, "flip": 0, "actual": actual})
@@ -55,17 +55,17 @@ def answers(seed):
     [(precision_recall_table, precision_recall), (iou_table, iou_histogram)],
 )
 def test_tables_of_many_experiments_are_those_of_each(stack, single):
-    predictions = {"b": answers(0), "a": answers(1)}
-    table = stack(predictions)
+    tables = {"b": predictions(0), "a": predictions(1)}
+    table = stack(tables)
     assert list(table["experiment"].unique()) == ["b", "a"]
     for name, rows in table.groupby("experiment"):
-        expected = single(predictions[name])
+        expected = single(tables[name])
         assert list(rows.columns) == ["experiment", *expected.columns]
         np.testing.assert_allclose(rows[expected.columns], expected, atol=1e-6)
 
 
 def test_confusion_counts_every_pair_of_labels_even_those_that_do_not_occur():
-    table = answers(0)
+    table = predictions(0)
     table.loc[:4, "predicted"] = "with_mask"
     counts = confusion_table({"a": table}).set_index(["actual", "predicted"])["count"]
     matrix = confusion_matrix(table["actual"], table["predicted"], labels=NAMES)

@@ -1,4 +1,4 @@
-"""Decoding, describing and comparing whole photographs."""
+"""Decoding, describing and comparing whole images."""
 
 import hashlib
 import re
@@ -6,7 +6,6 @@ from collections import Counter
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
@@ -44,7 +43,7 @@ def test_8_bit_png_of_any_kind_as_pillow_reads_it(tmp_path, draw_scene, mode):
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp"])
 @pytest.mark.parametrize("share", [0, 0.6, 0.97])
-def test_a_truncated_file_is_no_photograph(tmp_path, draw_scene, suffix, share):
+def test_a_truncated_file_is_no_image(tmp_path, draw_scene, suffix, share):
     path = write(tmp_path / f"a.{suffix}", draw_scene(0))
     complete = path.read_bytes()
     assert images.read_rgb(path).shape == (64, 96, 3)
@@ -53,23 +52,23 @@ def test_a_truncated_file_is_no_photograph(tmp_path, draw_scene, suffix, share):
         images.read_rgb(path)
 
 
-def test_a_missing_file_is_told_by_name(tmp_path):
+def test_a_missing_file_is_reported_by_name(tmp_path):
     with pytest.raises(InputError, match=r"gone\.png"):
         images.read_rgb(tmp_path / "gone.png")
 
 
-def test_survey_lists_all_broken_files_at_once(tmp_path, draw_scene):
+def test_inventory_lists_all_broken_files_at_once(tmp_path, draw_scene):
     paths = [write(tmp_path / f"{seed}.png", draw_scene(seed)) for seed in range(4)]
     paths[1].write_bytes(b"no image")
     paths[3].write_bytes(paths[0].read_bytes()[:200])
-    table, defects = images.survey(paths, 2)
+    table, issues = images.inventory(paths, 2)
     assert list(table["image"]) == ["0.png", "2.png"]
-    assert [(each.file, each.outcome) for each in defects] == [
+    assert [(each.file, each.severity) for each in issues] == [
         ("1.png", "error"), ("3.png", "error")
     ]  # fmt: skip
 
 
-def test_survey_describes_each_photograph_and_decodes_it_once(tmp_path, draw_scene, monkeypatch):
+def test_inventory_describes_each_image_and_decodes_it_once(tmp_path, draw_scene, monkeypatch):
     sizes = [(96, 64), (31, 77), (120, 40)]
     paths = [
         write(tmp_path / f"{seed}.png", draw_scene(seed, *size)) for seed, size in enumerate(sizes)
@@ -81,8 +80,8 @@ def test_survey_describes_each_photograph_and_decodes_it_once(tmp_path, draw_sce
         return decode(data, *arguments)
 
     monkeypatch.setattr(cv2, "imdecode", counting)
-    table, defects = images.survey(paths, 2)
-    assert defects == []
+    table, issues = images.inventory(paths, 2)
+    assert issues == []
     assert list(table.columns) == ["image", "width", "height", "sha256", "hash", "group"]
     assert list(table["image"]) == ["0.png", "1.png", "2.png"]
     assert list(zip(table["width"], table["height"], strict=True)) == sizes
@@ -111,75 +110,8 @@ def test_copies_of_a_scene_are_found_and_other_scenes_are_not(tmp_path, draw_sce
     others["40.png"] = scene[:, ::-1]
     others["41.png"] = 255 - scene
     paths = [write(tmp_path / k, v) for k, v in (same | others).items()]
-    table, _ = images.survey(paths, 2)
+    table, _ = images.inventory(paths, 2)
     group = table.set_index("image")["group"]
     assert set(group[list(same)]) == {group["00.png"]}
     assert group[list(others)].nunique() == len(others)
     assert group["00.png"] not in set(group[list(others)])
-
-
-def test_difference_hash_against_a_loop_over_cells():
-    # A grey photograph whose 17 x 16 cells hold 4 x 5 px each, so that a cell's mean is exact.
-    rng = np.random.default_rng(3)
-    cells = rng.integers(10, 245, (16, 17))
-    gray = np.kron(cells, np.ones((5, 4), int)) + rng.integers(-3, 4, (80, 68))
-    bits = np.unpackbits(
-        np.frombuffer(
-            images.difference_hash(np.repeat(gray[..., None], 3, 2).astype(np.uint8)), np.uint8
-        )
-    ).reshape(16, 16)
-    decided = 0
-    for row in range(16):
-        means = [gray[5 * row : 5 * row + 5, 4 * c : 4 * c + 4].mean() for c in range(17)]
-        for column in range(16):
-            rise = means[column + 1] - means[column]
-            if abs(rise) > 1:  # less than one grey level is a matter of rounding
-                decided += 1
-                assert bits[row, column] == (rise > 0)
-    assert decided > 240
-
-
-def flipped(hash_, bits):
-    """The hash with the given bits turned over, as hexadecimal text."""
-    number = int(hash_, 16)
-    for bit in bits:
-        number ^= 1 << bit
-    return f"{number:064x}"
-
-
-def test_same_scene_is_16_bits_apart_and_chains_are_joined():
-    base = hashlib.sha256(b"a scene").hexdigest()
-    hashes = [
-        base,
-        flipped(base, range(16)),  # 16 from the first
-        flipped(base, range(32)),  # 32 from the first, 16 from the second
-        flipped(base, range(100, 117)),  # 17 from the first
-        hashlib.sha256(b"another scene").hexdigest(),
-    ]
-    group = images.same_scene(hashes)
-    assert group[0] == group[1] == group[2]
-    assert len(set(group)) == 3
-
-
-def test_no_photographs_show_no_scene():
-    assert images.same_scene([]).tolist() == []
-
-
-def test_same_scene_against_repeated_joining():
-    rng = np.random.default_rng(5)
-    hashes = [hashlib.sha256(bytes([n])).hexdigest() for n in range(12)]
-    for _ in range(40):
-        hashes.append(
-            flipped(rng.choice(hashes), rng.choice(256, rng.integers(1, 24), False).tolist())
-        )
-    joined = list(range(len(hashes)))
-    for _ in hashes:
-        for i, first in enumerate(hashes):
-            for j, second in enumerate(hashes):
-                if (int(first, 16) ^ int(second, 16)).bit_count() <= 16:
-                    joined[i] = joined[j] = min(joined[i], joined[j])
-    found = pd.Series(images.same_scene(pd.Series(hashes)))
-    assert 12 < len(set(joined)) < len(hashes)
-    assert found.groupby(joined).nunique().eq(1).all()
-    assert found.nunique() == len(set(joined))
-    assert sorted(set(found)) == list(range(found.nunique()))

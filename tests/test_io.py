@@ -9,7 +9,7 @@ from facemask.errors import InputError
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
     path = tmp_path / "new/table.csv"
-    with io.whole(path) as part:
+    with io.atomic_write(path) as part:
         part.write_text("half")
         assert part.suffix == ".csv"
         assert not path.exists()
@@ -21,7 +21,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
 def test_what_goes_wrong_leaves_the_file_as_it_was(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("before")
-    with pytest.raises(ZeroDivisionError), io.whole(path) as part:
+    with pytest.raises(ZeroDivisionError), io.atomic_write(path) as part:
         part.write_text("half")
         raise ZeroDivisionError
     assert path.read_text() == "before"
@@ -30,7 +30,7 @@ def test_what_goes_wrong_leaves_the_file_as_it_was(tmp_path):
 
 def test_what_a_kill_left_is_taken_over(tmp_path):
     path = tmp_path / "table.csv"
-    with io.whole(path) as part:
+    with io.atomic_write(path) as part:
         part.write_text("left behind, and longer")
         left = part.read_bytes()
     part.write_bytes(left)
@@ -41,12 +41,12 @@ def test_what_a_kill_left_is_taken_over(tmp_path):
 
 def test_a_lock_is_held_by_one_and_free_again(tmp_path):
     lock = tmp_path / "locks/a"
-    with io.alone(lock):
-        with pytest.raises(InputError, match="another process"), io.alone(lock):
+    with io.file_lock(lock):
+        with pytest.raises(InputError, match="another process"), io.file_lock(lock):
             pass
-        with io.alone(tmp_path / "locks/b"):
+        with io.file_lock(tmp_path / "locks/b"):
             pass
-    with io.alone(lock):
+    with io.file_lock(lock):
         pass
 
 

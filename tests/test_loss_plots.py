@@ -1,4 +1,4 @@
-"""The losses of the box, drawn: read back from the figure that is saved."""
+"""The plot of the losses of the box, read back from the figure that is saved."""
 
 import numpy as np
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from facemask.config import BoxLoss, LabelLoss
+from facemask.config.training import BoxLoss, LabelLoss
 from facemask.models.boxes import iou
-from facemask.models.losses import HeatLoss, IoULoss, SmoothL1, box_loss, label_loss
+from facemask.models.losses import HeatmapCrossEntropy, IoULoss, StudySmoothL1, box_loss, label_loss
 
 THRESHOLDS = [0.1, 0.5, 1.0, 2.0]
 
@@ -25,7 +25,7 @@ def huber_formula(error: np.ndarray, threshold: float) -> np.ndarray:
     return np.where(error <= threshold, error**2 / 2, threshold * error - threshold**2 / 2)
 
 
-FORMULAS = {"smooth_l1": first_formula, "huber": huber_formula}
+FORMULAS = {"study_smooth_l1": first_formula, "huber": huber_formula}
 
 
 def made(name: str, threshold: float = 1.0, box_format: str = "rel_xyxy") -> keras.losses.Loss:
@@ -60,10 +60,10 @@ def test_mse_is_the_mean_of_squares() -> None:
     assert float(loss(true, predicted)) == pytest.approx(((predicted - true) ** 2).mean(), rel=1e-5)
 
 
-def test_smooth_l1_gives_one_number_a_sample() -> None:
+def test_study_smooth_l1_gives_one_number_a_sample() -> None:
     true, predicted = some_pairs(3.0)
     expected = first_formula(predicted - true, 1.0).mean(axis=1)
-    np.testing.assert_allclose(SmoothL1().call(true, predicted), expected, rtol=1e-5)
+    np.testing.assert_allclose(StudySmoothL1().call(true, predicted), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -81,7 +81,7 @@ def test_gradient_is_the_numerical_one(name: str) -> None:
 @pytest.mark.parametrize("threshold", THRESHOLDS)
 def test_first_formula_jumps_in_slope_and_huber_does_not(threshold: float) -> None:
     below, above = threshold * 0.9999, threshold * 1.0001
-    first = SmoothL1(threshold)
+    first = StudySmoothL1(threshold)
     assert slope(first, below) == pytest.approx(2.0, rel=1e-3)
     assert slope(first, above) == pytest.approx(1.0, rel=1e-3)
     huber = made("huber", threshold)
@@ -94,16 +94,16 @@ def test_on_unit_boxes_huber_is_half_the_mse_and_the_first_formula_is_the_mse() 
     true[0], predicted[0] = 0.0, 1.0  # the greatest error there is
     mse = float(keras.losses.MeanSquaredError()(true, predicted))
     huber = made("huber", 1.0)
-    first = made("smooth_l1", 1.0)
+    first = made("study_smooth_l1", 1.0)
     assert float(huber(true, predicted)) == pytest.approx(mse / 2, rel=1e-6)
     assert float(first(true, predicted)) == pytest.approx(mse, rel=1e-6)
 
 
-def test_smooth_l1_survives_being_written_and_read() -> None:
+def test_study_smooth_l1_survives_being_written_and_read() -> None:
     true, predicted = some_pairs(3.0)
-    loss = SmoothL1(0.3, name="mine", reduction="sum")
+    loss = StudySmoothL1(0.3, name="mine", reduction="sum")
     again = keras.losses.deserialize(keras.losses.serialize(loss))
-    assert isinstance(again, SmoothL1)
+    assert isinstance(again, StudySmoothL1)
     assert (again.threshold, again.name, again.reduction) == (0.3, "mine", "sum")
     assert float(again(true, predicted)) == float(loss(true, predicted))
 
@@ -280,14 +280,15 @@ def test_iou_loss_survives_being_written_and_read() -> None:
     assert (again.kind, again.box_format, again.name) == ("diou", "center_xywh", "mine")
 
 
-def label_answers(categorical: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and the probabilities answered, one or two neurons a sample."""
+def label_outputs(categorical: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and predicted probabilities, one or two neurons a sample."""
     rng = np.random.default_rng(5)
     label = rng.integers(0, 2, 40)
-    sure = rng.uniform(0.02, 0.98, 40)
+    probability = rng.uniform(0.02, 0.98, 40)
     if not categorical:
-        return label[:, None].astype(np.float32), sure[:, None].astype(np.float32)
-    return np.eye(2, dtype=np.float32)[label], np.stack([1 - sure, sure], 1).astype(np.float32)
+        return label[:, None].astype(np.float32), probability[:, None].astype(np.float32)
+    both = np.stack([1 - probability, probability], axis=1)
+    return np.eye(2, dtype=np.float32)[label], both.astype(np.float32)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 2.5])
@@ -296,10 +297,10 @@ def label_answers(categorical: bool) -> tuple[np.ndarray, np.ndarray]:
 def test_label_loss_is_its_formula(name: str, smoothing: float, gamma: float) -> None:
     """Both neurons' form is Σ -t·(1 - p)^gamma·log p; the one neuron's adds the other class's term.
 
-    Lin et al. 2017 turn down by how near the answer is to the target: p_t = t·p + (1 - t)(1 - p).
+    Lin et al. 2017 turn down by how near the prediction is: p_t = t·p + (1 - t)(1 - p).
     """
     categorical = name.startswith("categorical")
-    true, p = label_answers(categorical)
+    true, p = label_outputs(categorical)
     t = true * (1 - smoothing) + smoothing / 2
     p64 = p.astype(float)
     if categorical:
@@ -311,40 +312,40 @@ def test_label_loss_is_its_formula(name: str, smoothing: float, gamma: float) ->
     assert float(loss(true, p)) == pytest.approx(expected, rel=1e-4)
 
 
-def heat_by_hand(box: np.ndarray, side: int, spread: float) -> np.ndarray:
-    """What is wanted of the cells, one after another."""
+def heatmap_by_hand(box: np.ndarray, side: int, spread: float) -> np.ndarray:
+    """The target of the cells, one after another."""
     x0, y0, x1, y1 = box
     wide, high = (max(spread * (end - start), 0.5 / side) for start, end in ((x0, x1), (y0, y1)))
-    heat = np.empty((side, side))
+    target = np.empty((side, side))
     for row in range(side):
         for column in range(side):
             across = ((column + 0.5) / side - (x0 + x1) / 2) / wide
             down = ((row + 0.5) / side - (y0 + y1) / 2) / high
-            heat[row, column] = math.exp(-(across**2 + down**2) / 2)
-    return heat / heat.sum()
+            target[row, column] = math.exp(-(across**2 + down**2) / 2)
+    return target / target.sum()
 
 
 @pytest.mark.parametrize("spread", [0.1, 0.5])
-def test_heat_loss_is_its_formula(spread: float) -> None:
+def test_heatmap_cross_entropy_is_its_formula(spread: float) -> None:
     rng = np.random.default_rng(0)
     boxes = np.float32([[0.1, 0.2, 0.3, 0.9], [0.5, 0.5, 0.52, 0.52], [0, 0, 1, 1]])
     logits = rng.normal(size=(3, 36)).astype(np.float32)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     expected = [
-        -(heat_by_hand(box, 6, spread).ravel() * np.log(share)).sum()
+        -(heatmap_by_hand(box, 6, spread).ravel() * np.log(share)).sum()
         for box, share in zip(boxes.astype(float), shares, strict=True)
     ]
-    loss = HeatLoss(spread, reduction="none")
+    loss = HeatmapCrossEntropy(spread, reduction="none")
     np.testing.assert_allclose(loss(boxes, logits), expected, rtol=1e-5)
-    rebuilt = HeatLoss.from_config(HeatLoss(spread).get_config())
+    rebuilt = HeatmapCrossEntropy.from_config(HeatmapCrossEntropy(spread).get_config())
     assert float(rebuilt(boxes, logits)) == pytest.approx(np.mean(expected), rel=1e-5)
 
 
-def test_heat_loss_is_least_where_the_heat_is_as_wanted() -> None:
+def test_heatmap_cross_entropy_is_least_where_the_heatmap_is_the_target() -> None:
     box = np.float32([[0.2, 0.1, 0.6, 0.5]])
-    best = np.log(heat_by_hand(box[0], 8, 0.1)).reshape(1, 64).astype(np.float32)
-    least = float(HeatLoss()(box, best))
+    best = np.log(heatmap_by_hand(box[0], 8, 0.1)).reshape(1, 64).astype(np.float32)
+    least = float(HeatmapCrossEntropy()(box, best))
     rng = np.random.default_rng(0)
     for _ in range(20):
         other = best + rng.normal(0, 0.3, best.shape).astype(np.float32)
-        assert float(HeatLoss()(box, other)) > least
+        assert float(HeatmapCrossEntropy()(box, other)) > least

@@ -1,4 +1,4 @@
-"""Figures: against counts by hand and sklearn."""
+"""Metrics: against counts by hand and sklearn."""
 
 import json
 
@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from facemask.evaluation import calibration, metrics, significance
+from facemask.evaluation import bootstrap, calibration, metrics, significance
 
 WITH, WITHOUT = "with_mask", "without_mask"
-FIGURES = [
+METRICS = [
     "accuracy",
     "mean_iou",
     "iou_50",
@@ -35,21 +35,21 @@ def random_predictions(seed: int = 0, count: int = 300) -> pd.DataFrame:
     )
 
 
-def answers(counts: dict[tuple[str, str], int], split: str) -> pd.DataFrame:
+def predictions_of(counts: dict[tuple[str, str], int], split: str) -> pd.DataFrame:
     """Predictions from a confusion matrix: (actual, predicted) to how many."""
     rows = [pair for pair, count in counts.items() for _ in range(count)]
     return pd.DataFrame(rows, columns=["actual", "predicted"]).assign(split=split, iou=0.25)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_figures_are_counts(seed: int) -> None:
+def test_metrics_are_counts(seed: int) -> None:
     predictions = random_predictions(seed)
     found = metrics.measure(predictions)
-    for name, figures in found.items():
+    for name, measured in found.items():
         part = predictions[predictions["split"] == name]
         right = sum(a == p for a, p in zip(part["actual"], part["predicted"], strict=True))
-        assert figures["accuracy"] == pytest.approx(right / len(part))
-        assert figures["mean_iou"] == pytest.approx(sum(part["iou"]) / len(part))
+        assert measured["accuracy"] == pytest.approx(right / len(part))
+        assert measured["mean_iou"] == pytest.approx(sum(part["iou"]) / len(part))
     test = predictions[predictions["split"] == "test"]
     actual, predicted = test["actual"].to_numpy(), test["predicted"].to_numpy()
     recalls = {
@@ -72,9 +72,9 @@ def test_figures_are_counts(seed: int) -> None:
 def test_majority_is_that_of_the_training_samples() -> None:
     predictions = pd.concat(
         [
-            answers({(WITHOUT, WITHOUT): 6, (WITH, WITH): 2}, "train"),
-            answers({(WITH, WITH): 30}, "val"),
-            answers({(WITH, WITH): 9, (WITHOUT, WITH): 1}, "test"),
+            predictions_of({(WITHOUT, WITHOUT): 6, (WITH, WITH): 2}, "train"),
+            predictions_of({(WITH, WITH): 30}, "val"),
+            predictions_of({(WITH, WITH): 9, (WITHOUT, WITH): 1}, "test"),
         ]
     )
     found = metrics.measure(predictions)["test"]
@@ -85,9 +85,9 @@ def test_majority_is_that_of_the_training_samples() -> None:
 
 
 def test_always_with_mask_scores_the_majority() -> None:
-    """The study's own test set: about 71 % for a network that says nothing."""
+    """The study's own test set: about 71 % for a network that ignores its input."""
     parts = [
-        answers({(WITH, WITH): 304, (WITHOUT, WITH): 124}, name)
+        predictions_of({(WITH, WITH): 304, (WITHOUT, WITH): 124}, name)
         for name in ("train", "val", "test")
     ]
     found = metrics.measure(pd.concat(parts))["test"]
@@ -107,8 +107,8 @@ def test_summary_has_the_shape_of_a_record() -> None:
     shape = {key: list(value) if isinstance(value, dict) else None for key, value in found.items()}
     assert shape == {
         "train": ["accuracy", "mean_iou"],
-        "val": FIGURES,
-        "test": FIGURES,
+        "val": METRICS,
+        "test": METRICS,
         "params": ["total", "trainable"],
         "epochs": None,
         "best_epoch": None,
@@ -122,8 +122,8 @@ def test_summary_has_the_shape_of_a_record() -> None:
         assert all(0 <= value <= 1 for value in found[name].values())
 
 
-def with_answers(seed: int) -> pd.DataFrame:
-    """Predictions with all that intervals and calibration ask for."""
+def whole_predictions(seed: int) -> pd.DataFrame:
+    """Predictions with all that intervals and calibration need."""
     table = random_predictions(seed)
     rng = np.random.default_rng(seed)
     right = rng.random(len(table))
@@ -133,28 +133,28 @@ def with_answers(seed: int) -> pd.DataFrame:
     return table.assign(probability=probability, image=image, face=0, flip=0, **boxes)
 
 
-def test_confidence_is_of_the_first_repeat_and_the_spread_of_all() -> None:
-    tables = [with_answers(seed) for seed in (3, 4, 5)]
+def test_uncertainty_is_of_the_first_repeat_and_the_std_of_all() -> None:
+    tables = [whole_predictions(seed) for seed in (3, 4, 5)]
     test = tables[0][tables[0]["split"] == "test"]
-    alone, several = metrics.confidence(tables[:1]), metrics.confidence(tables)
+    alone, several = metrics.uncertainty(tables[:1]), metrics.uncertainty(tables)
     assert (alone["count"], several["count"]) == (1, 3)
     assert "repeats" not in alone
-    for sure in (alone, several):
-        assert sure["intervals"] == significance.intervals(test)
-        assert sure["calibration"] == calibration.summary(tables[0])
+    for found in (alone, several):
+        assert found["intervals"] == bootstrap.intervals(test)
+        assert found["calibration"] == calibration.summary(tables[0])
     accuracies = [metrics.measure(table)["test"]["accuracy"] for table in tables]
-    spread = several["repeats"]["accuracy"]
-    assert spread["mean"] == pytest.approx(np.mean(accuracies))
-    assert spread["std"] == pytest.approx(np.std(accuracies, ddof=1))
+    repeats = several["repeats"]["accuracy"]
+    assert repeats["mean"] == pytest.approx(np.mean(accuracies))
+    assert repeats["std"] == pytest.approx(np.std(accuracies, ddof=1))
 
 
 def test_the_headline_is_few_numbers_of_test_and_validation_samples() -> None:
     """An accuracy never stands without that of the majority and both recalls."""
-    tables = [with_answers(seed) for seed in (3, 4)]
+    tables = [whole_predictions(seed) for seed in (3, 4)]
     history = pd.DataFrame({"epoch": [1], "val_loss": [0.9], "seconds": [1.0]})
     measured = metrics.summary(tables[0], history, {"total": 1, "trainable": 1})
-    figures = metrics.measure(tables[0])
-    test, val = figures["test"], figures["val"]
+    first = metrics.measure(tables[0])
+    test, val = first["test"], first["val"]
     expected = {
         "accuracy": test["accuracy"],
         "majority": test["majority_accuracy"],
@@ -164,10 +164,10 @@ def test_the_headline_is_few_numbers_of_test_and_validation_samples() -> None:
         "val_accuracy": val["accuracy"],
         "val_iou": val["mean_iou"],
     }
-    alone = metrics.headline({**measured, **metrics.confidence(tables[:1])})
+    alone = metrics.headline({**measured, **metrics.uncertainty(tables[:1])})
     assert alone == expected
     assert all(isinstance(value, float) for value in alone.values())
-    several = metrics.headline({**measured, **metrics.confidence(tables)})
+    several = metrics.headline({**measured, **metrics.uncertainty(tables)})
     ious = [metrics.measure(table)["test"]["mean_iou"] for table in tables]
     assert several.items() >= expected.items()
     assert several["iou_mean"] == pytest.approx(np.mean(ious))
@@ -175,11 +175,11 @@ def test_the_headline_is_few_numbers_of_test_and_validation_samples() -> None:
     assert set(several) - set(expected) == {"accuracy_mean", "accuracy_std", "iou_mean", "iou_std"}
 
 
-def test_what_decisions_go_by_is_of_every_seed_and_not_of_the_test() -> None:
-    seeds = [random_predictions(seed) for seed in (1, 2)]
-    val = [table[table["split"] == "val"] for table in seeds]
+def test_what_decisions_go_by_is_of_every_repeat_and_not_of_the_test() -> None:
+    repeats = [random_predictions(seed) for seed in (1, 2)]
+    val = [table[table["split"] == "val"] for table in repeats]
     histories = [pd.DataFrame({"seconds": [1.0, 2.5]}), pd.DataFrame({"seconds": [4.0]})]
-    for number, table in enumerate(seeds):
+    for number, table in enumerate(repeats):
         splits = table.assign(label=(table["actual"] == "with_mask").astype(int))
         found = metrics.validated(val, histories, splits)
         assert list(found) == ["val", "train_seconds"]

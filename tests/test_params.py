@@ -23,9 +23,9 @@ REMOVED = object()
 
 ONE, THREE = "experiments.scratch_1", "experiments.scratch_3"
 SPACE = "searches.mobilenet.space"
-FINDER = f"{LOCALIZER}:localizers.localizer"
+OWN_LOCALIZER = f"{LOCALIZER}:localizers.localizer"
 GIOU = f"{LOSSES}:experiments.scratch_7_giou"
-ROWS = f"{LOCALIZER}:ablation.rows"
+VARIANTS = f"{LOCALIZER}:ablation.variants"
 OPTIMIZERS = [
     "rmsprop", "adam", "adamw", "sgd", "nadam", "adamax", "adagrad", "adadelta", "adafactor",
     "ftrl", "lion",
@@ -223,8 +223,8 @@ def test_there_need_not_be_a_search_nor_a_pipeline_beyond_the_study():
 # Key, value, and what the message must hold beside the key and the value: what is allowed.
 WRONG = [
     ("crop.metric", "manhatan", ["manhattan", "euclidean", "chebyshev"]),
-    ("crop.modulus", 2.5, ["integer"]),
-    ("crop.remainder", -1, ["0"]),
+    ("crop.grid_stride", 2.5, ["integer"]),
+    ("crop.grid_offset", -1, ["0"]),
     ("crop.min_area", None, ["integer"]),
     ("balance.enabled", "perhaps", ["boolean"]),
     ("splits.random.kind", "report", ["random", "grouped"]),
@@ -235,8 +235,8 @@ WRONG = [
     ("splits", {}, ["at least 1"]),
     ("seed", "first", ["integer"]),
     ("workers", 0, ["greater than or equal to 1"]),
-    ("pack.sizes", 128, ["tuple"]),
-    ("pack.limit", 4, ["8"]),
+    ("arrays.sizes", 128, ["tuple"]),
+    ("arrays.max_side", 4, ["8"]),
     ("dataset", "kagle", ["'kaggle'", "sample"]),
     ("split", "grouped", ["grouped_0", "random"]),
     ("datasets.sample.classes.with_mask", "masked", ["with_mask", "without_mask"]),
@@ -252,7 +252,7 @@ WRONG = [
     (f"{THREE}.dropout.shared", 1, ["less than 1"]),
     # How it was written before there was a smoothing.
     (f"{THREE}.losses.label", "binary_crossentropy", ["dictionary"]),
-    (f"{THREE}.losses.box.name", "iou", ["'mse'", "'smooth_l1'", "'giou'", "'ciou'"]),
+    (f"{THREE}.losses.box.name", "iou", ["'mse'", "'study_smooth_l1'", "'giou'", "'ciou'"]),
     (f"{THREE}.loss_weights.box", "heavy", ["number"]),
     (f"{ONE}.optimizer.name", "Adam", [f"'{name}'" for name in OPTIMIZERS]),
     (f"{ONE}.optimizer.learning_rate", 0, ["greater than 0"]),
@@ -268,17 +268,17 @@ WRONG = [
     (f"{SPACE}.box_dropout", [0.5, "half"], ["number"]),
     (f"{GIOU}.losses.box.threshold", 0, ["greater than 0"]),
     (f"{GIOU}.epochs", 0, ["greater than or equal to 1"]),
-    (f"{FINDER}.taps", [], ["at least 1"]),
-    (f"{FINDER}.canvas.size", 200, ["multiple of 32"]),
-    (f"{FINDER}.canvas.closer", 1, ["less than 1"]),
-    (f"{FINDER}.augment.flip", 1.5, ["less than or equal to 1"]),
-    (f"{FINDER}.loss_weights.cells", -1, ["0"]),
-    (f"{ROWS}.nothing", 3, ["dictionary"]),
+    (f"{OWN_LOCALIZER}.feature_levels", [], ["at least 1"]),
+    (f"{OWN_LOCALIZER}.model_input.size", 200, ["multiple of 32"]),
+    (f"{OWN_LOCALIZER}.model_input.target_face_fraction", 1, ["less than 1"]),
+    (f"{OWN_LOCALIZER}.augment.flip", 1.5, ["less than or equal to 1"]),
+    (f"{OWN_LOCALIZER}.loss_weights.heatmap", -1, ["0"]),
+    (f"{VARIANTS}.baseline", 3, ["dictionary"]),
 ]
 
 
 @pytest.mark.parametrize(("key", "value", "allowed"), WRONG)
-def test_a_wrong_value_is_told_once_with_its_key_and_what_is_allowed(key, value, allowed):
+def test_a_wrong_value_is_reported_once_with_its_key_and_what_is_allowed(key, value, allowed):
     (line,) = refused({key: value})
     # The whole key as -S takes it; of a list or an option, with the place in it.
     assert re.match(rf"  {re.escape(key)}(\.\w+)?(: | is )", line)
@@ -296,21 +296,21 @@ def test_a_wrong_value_is_told_once_with_its_key_and_what_is_allowed(key, value,
         ("experiment", "experiments"),
         ("datasets.sample.class", "classes"),
         ("splits.random.folds", "fold"),
-        ("splits.random.zebra", None),
+        ("splits.random.quux", None),
         (f"{ONE}.epoch", "epochs"),
         (f"{ONE}.losses.label.smoothness", "smoothing"),
         ("defaults.schedule.warm_up", "warmup"),
         ("defaults.early_stoping", "early_stopping"),
         (f"{SPACE}.unit", "units"),
         (f"{GIOU}.lik", "like"),
-        (f"{FINDER}.loss_weights.cell", "cells"),
-        (f"{FINDER}.head_frist", "head_first"),
+        (f"{OWN_LOCALIZER}.loss_weights.heat_map", "heatmap"),
+        (f"{OWN_LOCALIZER}.feature_level", "feature_levels"),
         (f"{LOSSES}:experiment", "experiments"),
         (f"{LOCALIZER}:ensemble", "ensembles"),
-        (f"{LOCALIZER}:zebra", None),
+        (f"{LOCALIZER}:quux", None),
     ],
 )
-def test_an_unknown_key_is_told_once_with_the_nearest(key, suggestion):
+def test_an_unknown_key_is_reported_once_with_the_nearest(key, suggestion):
     (line,) = refused({key: 1})
     assert line.startswith(f"  {key}: unknown key")
     if suggestion:
@@ -330,12 +330,12 @@ def test_an_unknown_key_is_told_once_with_the_nearest(key, suggestion):
         (f"{LOCALIZER}:experiments", f"{STUDY}:experiments"),
     ],
 )
-def test_a_section_in_the_wrong_file_is_told_with_the_right_one(key, home):
+def test_a_section_in_the_wrong_file_is_reported_with_the_right_one(key, home):
     (line,) = refused({key: {}})
     assert line == f"  {key}: unknown key; it belongs into {home}"
 
 
-def test_every_missing_key_is_told_at_once():
+def test_every_missing_key_is_reported_at_once():
     keys = [
         "seed",
         "crop.metric",
@@ -345,17 +345,17 @@ def test_every_missing_key_is_told_at_once():
         f"{ONE}.losses.label.name",
         f"{ONE}.dropout",
         f"{ONE}.epochs",
-        f"{FINDER}.augment.hue",
+        f"{OWN_LOCALIZER}.augment.hue",
         # Of the study this stands in `defaults`, which are not the localizers'.
-        f"{FINDER}.precision",
+        f"{OWN_LOCALIZER}.precision",
         f"{LOCALIZER}:ensembles.ensemble.members",
     ]
     lines = refused(dict.fromkeys(keys, REMOVED))
     assert sorted(lines) == sorted(f"  {key}: missing; add it" for key in keys)
-    assert refused({f"{FINDER}.augment.zoom": [1]}) == [
-        f"  {FINDER}.augment.zoom.1: missing; add it"
+    assert refused({f"{OWN_LOCALIZER}.augment.zoom": [1]}) == [
+        f"  {OWN_LOCALIZER}.augment.zoom.1: missing; add it"
     ]
-    # Another file's section is missing where it is asked for.
+    # Another file's section is missing where it is wanted.
     assert refused({f"{LOCALIZER}:ablation": REMOVED})[0].startswith(f"  {LOCALIZER}:ablation: mi")
 
 
@@ -375,16 +375,16 @@ def test_what_most_experiments_leave_to_defaults_is_missing_there_and_once(key):
         ("experiments.scratch_7.network.pools", 5),
         ("experiments.scratch_7.dense", [3]),
         ("experiments.scratch_7.epochs", REMOVED),
-        (f"{FINDER}.augment.zoom", [0.5, "far"]),
+        (f"{OWN_LOCALIZER}.augment.zoom", [0.5, "far"]),
     ],
 )
-def test_a_mistake_in_defaults_or_in_a_base_is_told_once_where_it_was_written(key, value):
+def test_a_mistake_in_defaults_or_in_a_base_is_reported_once_where_it_was_written(key, value):
     """Five experiments are like scratch_7, a localizer like the other, and 29 have defaults."""
     (line,) = refused({key: value})
     assert line.startswith(f"  {key.removesuffix('.pools')}")
 
 
-def test_a_mistake_that_covers_a_right_value_is_told_where_it_is():
+def test_a_mistake_that_covers_a_right_value_is_reported_where_it_is():
     for key in ("epochs", "schedule.factor", "network.filters"):
         entry = {"epochs": 0, "schedule": {"factor": 7}, "network": {"filters": [0]}}
         section, *_ = key.split(".")
@@ -404,7 +404,7 @@ def test_a_mistake_that_covers_a_right_value_is_told_where_it_is():
         (None, None),
     ],
 )
-def test_a_base_that_is_not_there_or_like_another_is_told(name, nearest):
+def test_a_base_that_is_not_there_or_like_another_is_reported(name, nearest):
     (line,) = refused({f"{GIOU}.like": name})
     assert line.startswith(f"  {GIOU}.like is {name!r}: give one of experiments")
     assert ("did you mean" in line) == bool(nearest)
@@ -418,8 +418,8 @@ def test_there_is_one_level_of_likeness():
     assert line.startswith("  experiments.two.like is 'one'")
     (line,) = refused({"experiments.one": {"like": "one"}})
     assert line.startswith("  experiments.one.like is 'one'")
-    (line,) = refused({f"{FINDER}.like": "localizer_stretched"})[:1]
-    assert line.startswith(f"  {FINDER}.like is 'localizer_stretched'")
+    (line,) = refused({f"{OWN_LOCALIZER}.like": "localizer_stretched"})[:1]
+    assert line.startswith(f"  {OWN_LOCALIZER}.like is 'localizer_stretched'")
     (line,) = refused({"defaults.like": "scratch_7"})
     assert line.startswith("  defaults.like: unknown key")
 
@@ -439,9 +439,9 @@ def test_what_others_are_made_from_may_be_no_mapping_or_missing(key, value):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "parts"),
     [
-        ({"crop.modulus": 5, "crop.remainder": 5}, ["crop: ", "remainder 5", "0..4"]),
+        ({"crop.grid_stride": 5, "crop.grid_offset": 5}, ["crop: ", "grid_offset 5", "0..4"]),
         ({f"{THREE}.network.pools": 5}, [f"{THREE}.network: ", "pools is 5", "4"]),
         (
             {f"{THREE}.network.filters": [], f"{THREE}.network.pools": 0},
@@ -453,7 +453,10 @@ def test_what_others_are_made_from_may_be_no_mapping_or_missing(key, value):
         ),
         ({"splits.random.fold": 1}, ["splits.random: ", "fold is 1"]),
         ({"splits.grouped_0.test": 0.6}, ["splits.grouped_0: ", "up to 0.5"]),
-        ({"pack.sizes": [128]}, ["backbones.mobilenet_v2.input_size is 224", "pack.sizes [128]"]),
+        (
+            {"arrays.sizes": [128]},
+            ["backbones.mobilenet_v2.input_size is 224", "arrays.sizes [128]"],
+        ),
         ({f"{ONE}.inputs": "crops/129"}, [f"{ONE}.inputs is 'crops/129'", "'crops/128'?"]),
         (
             {f"{GIOU}.inputs": "crops/129"},
@@ -487,16 +490,16 @@ def test_what_others_are_made_from_may_be_no_mapping_or_missing(key, value):
             for name in ("plateau", "exponential")
         ),
         (
-            {"datasets.sample.remarks.xcepton": "untrue"},
-            ["datasets.sample.remarks", "'xcepton'", "'xception'?"],
+            {"datasets.sample.notes.xcepton": "untrue"},
+            ["datasets.sample.notes", "'xcepton'", "'xception'?"],
         ),
         (
-            {f"{FINDER}.augment.zoom": [2, 1]},
-            [f"{FINDER}.augment: ", "zoom is [2.0, 1.0]"],
+            {f"{OWN_LOCALIZER}.augment.zoom": [2, 1]},
+            [f"{OWN_LOCALIZER}.augment: ", "zoom is [2.0, 1.0]"],
         ),
         (
-            {f"{FINDER}.backbone": "mobilenet"},
-            [f"{FINDER}.backbone is 'mobilenet'", "did you mean 'mobilenet_v2'?"],
+            {f"{OWN_LOCALIZER}.backbone": "mobilenet"},
+            [f"{OWN_LOCALIZER}.backbone is 'mobilenet'", "did you mean 'mobilenet_v2'?"],
         ),
         (
             {f"{LOCALIZER}:ensembles.ensemble.members": ["localizer", "localiser"]},
@@ -506,39 +509,39 @@ def test_what_others_are_made_from_may_be_no_mapping_or_missing(key, value):
             {f"{LOCALIZER}:ensembles.ensemble.members": ["localizer", "localizer"]},
             [f"{LOCALIZER}:ensembles.ensemble: ", "members are both localizer"],
         ),
-        ({ROWS: {}}, [f"{ROWS} is {{}}", "give one"]),
+        ({VARIANTS: {}}, [f"{VARIANTS} is {{}}", "give one"]),
         (
-            {f"{ROWS}.frozen.backbone": "xceptoin"},
-            [f"{ROWS}.frozen.backbone is 'xceptoin'", "did you mean 'xception'?"],
+            {f"{VARIANTS}.frozen_backbone.backbone": "xceptoin"},
+            [f"{VARIANTS}.frozen_backbone.backbone is 'xceptoin'", "did you mean 'xception'?"],
         ),
         (
-            {f"{ROWS}.frozen.canvas": {"fits": "stretch"}},
-            [f"{ROWS}.frozen.canvas.fits: unknown key", "did you mean 'fit'?"],
+            {f"{VARIANTS}.frozen_backbone.model_input": {"resize_mod": "stretch"}},
+            [f"{VARIANTS}.frozen_backbone.model_input.resize_mod: unknown", "mean 'resize_mode'?"],
         ),
         (
             {f"{LOCALIZER}:ablation.localizer": "localiser"},
             [f"{LOCALIZER}:ablation.localizer is 'localiser'", "did you mean 'localizer'?"],
         ),
         (
-            {f"{LOCALIZER}:ablation.common.epochs": 0},
-            [f"{LOCALIZER}:ablation.common.epochs: ", "greater than or equal to 1"],
+            {f"{LOCALIZER}:ablation.shared.epochs": 0},
+            [f"{LOCALIZER}:ablation.shared.epochs: ", "greater than or equal to 1"],
         ),
         (
-            {f"{LOCALIZER}:ablation.common.backbone": "xceptoin"},
-            [f"{LOCALIZER}:ablation.common.backbone is 'xceptoin'", "'xception'?"],
+            {f"{LOCALIZER}:ablation.shared.backbone": "xceptoin"},
+            [f"{LOCALIZER}:ablation.shared.backbone is 'xceptoin'", "'xception'?"],
         ),
     ],
 )
-def test_values_that_do_not_fit_each_other(values, told):
+def test_values_that_do_not_fit_each_other(values, parts):
     lines = refused(values)
     # What a search reads is also what its base reads.
-    told_of = 2 if "searches.mobilenet.inputs" in values else 1
-    for words in told:
+    count = 2 if "searches.mobilenet.inputs" in values else 1
+    for words in parts:
         assert words in lines[0]
-    assert len(lines) == told_of
+    assert len(lines) == count
 
 
-def test_all_mistakes_of_all_files_are_told_at_once():
+def test_all_mistakes_of_all_files_are_reported_at_once():
     lines = refused(
         {
             "crop.metric": "straight",
@@ -547,12 +550,12 @@ def test_all_mistakes_of_all_files_are_told_at_once():
             "seed": REMOVED,
             "defaults.precision": 16,
             f"{GIOU}.batch_size": 0,
-            f"{LOCALIZER}:localizers.localizer_stretched.width": 0,
+            f"{LOCALIZER}:localizers.localizer_stretched.channels": 0,
         }
     )
     keys = [
         "crop.metric", "splits.random.seed", f"{ONE}.epoch", "seed", "defaults.precision",
-        f"{GIOU}.batch_size", f"{LOCALIZER}:localizers.localizer_stretched.width",
+        f"{GIOU}.batch_size", f"{LOCALIZER}:localizers.localizer_stretched.channels",
     ]  # fmt: skip
     assert len(lines) == len(keys)
     for key in keys:
@@ -598,12 +601,12 @@ def test_names_are_fit_for_folders(name):
 
 @pytest.mark.parametrize("raw", [None, [], "dataset: sample"])
 @pytest.mark.parametrize("file", [STUDY, LOSSES, LOCALIZER])
-def test_what_is_no_mapping_of_parameters_is_told(file, raw):
+def test_what_is_no_mapping_of_parameters_is_reported(file, raw):
     with pytest.raises(InputError, match=rf"{re.escape(file)}: no parameters"):
         params.parse(OWN | {file: raw})
 
 
-def test_files_that_cannot_be_read_are_told(tmp_path):
+def test_files_that_cannot_be_read_are_reported(tmp_path):
     with pytest.raises(InputError, match=r"there is no .*params\.yaml"):
         params.read(tmp_path)
     (tmp_path / STUDY).write_text("crop: [")
@@ -628,7 +631,7 @@ LEAVES = {
     for file, raw in OWN.items()
     for path, value in leaves(raw)
 }
-ABLATION = {key: value for key, value in LEAVES.items() if ":ablation.rows." in key and value}
+ABLATION = {key: value for key, value in LEAVES.items() if ":ablation.variants." in key and value}
 OTHERS = {key: value for key, value in LEAVES.items() if ":ablation." not in key}
 
 
@@ -637,15 +640,15 @@ def test_no_key_takes_a_value_of_a_wrong_type(keys):
     """A mapping where a value is wanted, and a number where a mapping is: all at once."""
     assert len(keys) > 20
     wrong = {key: 7 if isinstance(value, dict) else {"x": 1} for key, value in keys.items()}
-    told = refused(wrong)
+    lines = refused(wrong)
     for key in keys:
-        assert [line for line in told if re.match(rf"  {re.escape(key)}(\.x)?(: | is )", line)]
+        assert [line for line in lines if re.match(rf"  {re.escape(key)}(\.x)?(: | is )", line)]
 
 
 @pytest.mark.parametrize("keys", [OTHERS, ABLATION], ids=["others", "ablation"])
 def test_no_key_may_be_misspelt(keys):
-    """A letter too many is told with the key it was meant to be: in all keys at once."""
-    free = (".classes.", ".remarks.", ".options.", ".options")
+    """A letter too many is reported with the key it was meant to be: in all keys at once."""
+    free = (".classes.", ".notes.", ".options.", ".options")
     keys = [key for key in keys if "." in key and not any(each in key for each in free)]
     files = copy.deepcopy(OWN)
     for key in keys:
@@ -653,7 +656,7 @@ def test_no_key_may_be_misspelt(keys):
         section[f"{last}x"] = section.pop(last)
     with pytest.raises(InputError) as caught:
         params.parse(files)
-    told = str(caught.value).splitlines()
+    lines = str(caught.value).splitlines()
     for key in keys:
         last = key.split(".")[-1]
-        assert f"  {key}x: unknown key; remove it (did you mean {last!r}?)" in told
+        assert f"  {key}x: unknown key; remove it (did you mean {last!r}?)" in lines

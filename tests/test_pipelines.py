@@ -1,17 +1,12 @@
 """The dvc.yaml files: every stage names what it is made from, and the study is short."""
 
-import ast
-from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
+from code_imports import NEUTRAL, ROOT, imports, reached, source_of, templates
 
-ROOT = Path(__file__).parent.parent
 FILES = ["dvc.yaml", "pipelines/losses/dvc.yaml", "pipelines/localizer/dvc.yaml"]
-# What no byte of an output hangs on: messages, writing whole files, reading and checking
-# parameters, which arrive as parameters of the stage or in the file of a training.
-NEUTRAL = {ROOT / f"facemask/{name}.py" for name in ("errors", "io", "config", "params")}
 
 
 def stages():
@@ -23,42 +18,16 @@ def stages():
 STAGES = {f"{Path(file).parent.name or 'study'}:{name}": stage for file, name, stage in stages()}
 
 
-@cache
-def imports(path):
-    """The project's own modules that a module imports, wherever in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
-        for name in names:
-            file = ROOT / (name.replace(".", "/") + ".py")
-            if file.exists() and name.partition(".")[0] in ("facemask", "stages"):
-                found.add(file)
-    return found
-
-
-def reached(path):
-    """A module and all that it imports, and so on."""
-    seen, left = set(), [path]
-    while left:
-        module = left.pop()
-        if module not in seen:
-            seen.add(module)
-            left.extend([] if module in NEUTRAL else imports(module))
-    return seen
-
-
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_names_all_code_that_it_runs(name):
     stage = STAGES[name]
     module = stage["cmd"].split()[2]
     named = [ROOT / dep for dep in stage["deps"] if dep.startswith(("facemask", "stages"))]
     assert all(path.exists() for path in named)
-    ran = reached(ROOT / (module.replace(".", "/") + ".py"))
-    shared = {ROOT / "stages/common.py", ROOT / "stages/quick_keras.py"}
+    ran = reached(source_of(module))
+    ran |= templates(ran)
+    assert all(path.exists() for path in ran)
+    shared = {ROOT / "stages/common.py", ROOT / "stages/keras_import.py"}
     needed = ran - shared - NEUTRAL
     missing = {
         str(path.relative_to(ROOT))
@@ -71,7 +40,7 @@ def test_a_stage_names_all_code_that_it_runs(name):
     assert idle == []
 
 
-def test_whoever_asks_a_localizer_can_load_one():
+def test_what_predicts_with_a_localizer_can_load_one():
     """Keras finds a layer of this project's only once its module is imported."""
     layers = ROOT / "facemask/models/localizer.py"
     assert layers in imports(ROOT / "facemask/inference/localizer.py")
@@ -80,5 +49,11 @@ def test_whoever_asks_a_localizer_can_load_one():
 def test_imports_are_found_where_they_are():
     path = ROOT / "stages/split.py"
     assert ROOT / "facemask/data/splits.py" in imports(path)
-    assert ROOT / "facemask/schema.py" not in imports(path)
+    assert ROOT / "facemask/columns.py" not in imports(path)
     assert ROOT / "facemask/evaluation/significance.py" in reached(ROOT / "stages/evaluate.py")
+    # A package is its __init__.py.
+    assert ROOT / "facemask/config/__init__.py" in imports(ROOT / "facemask/params.py")
+    assert ROOT / "facemask/config/localizer.py" in imports(ROOT / "facemask/config/__init__.py")
+    # And a page with its template.
+    page = reached(ROOT / "stages/parse.py")
+    assert templates(page) == {ROOT / "facemask/reporting/templates/validation.md.j2"}

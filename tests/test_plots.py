@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from facemask.reporting import plots
+from facemask.reporting import partition_plot, plots, study_plots
 
 
 def read(path):
@@ -19,9 +19,9 @@ def rgb(colour):
     return np.array([round(255 * part) for part in to_rgb(colour)])
 
 
-def count(picture, colour, tolerance=3):
+def count(image, colour, tolerance=3):
     """Pixels within `tolerance` of a colour in every channel."""
-    return int((abs(picture.astype(int) - colour) <= tolerance).all(axis=-1).sum())
+    return int((abs(image.astype(int) - colour) <= tolerance).all(axis=-1).sum())
 
 
 def smooth(size, seed):
@@ -31,12 +31,12 @@ def smooth(size, seed):
 
 @pytest.fixture
 def partition():
-    """Two faces of a grey photograph: the left one owns x < 70, the right one the rest."""
+    """Two faces of a grey image: the left one owns x < 70, the right one the rest."""
     y, x = np.mgrid[:60, :100]
     owner = np.where((x + y) % 5 == 2, (x >= 70).astype(int), -1).astype(np.int32)
     boxes = np.array([[10, 10, 29, 29], [80, 20, 89, 29]])
-    rectangles = np.array([[0, 0, 70, 60], [70, 0, 100, 60]])
-    return np.full((60, 100, 3), 100, np.uint8), boxes, owner, rectangles
+    regions = np.array([[0, 0, 70, 60], [70, 0, 100, 60]])
+    return np.full((60, 100, 3), 100, np.uint8), boxes, owner, regions
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def predictions():
     return table
 
 
-def curves(epochs=6, rates=(1e-3,)):
+def history(epochs=6, rates=(1e-3,)):
     rows = [
         {
             "experiment": "e",
@@ -87,26 +87,25 @@ def ranking(notes=("", "weights of chance")):
 
 
 def test_partition_tints_each_pixel_with_the_face_that_owns_it(tmp_path, partition):
-    photo, boxes, owner, rectangles = partition
-    picture = tmp_path / "partition.png"
-    parts = {"manhattan": (owner, rectangles), "chebyshev": (owner, rectangles)}
-    plots.partition_picture(photo, boxes, parts, 0, picture)
-    image = read(picture)
+    scene, boxes, owner, regions = partition
+    parts = {"manhattan": (owner, regions), "chebyshev": (owner, regions)}
+    partition_plot.partition_plot(scene, boxes, parts, 0, tmp_path / "p.png")
+    image = read(tmp_path / "p.png")
     tints = [np.round(0.62 * 100 + 0.38 * rgb(plots.FACES[face])) for face in range(2)]
     left, right = (count(image, tint) for tint in tints)
     assert left > 10_000
     # 70 columns to 30, less the outlines, which take more of the narrow side.
     assert 0.65 < left / (left + right) < 0.8
-    middle = image.shape[1] // 2
-    assert count(image[:, :middle], tints[0]) == pytest.approx(left / 2, rel=0.05)
+    centre = image.shape[1] // 2
+    assert count(image[:, :centre], tints[0]) == pytest.approx(left / 2, rel=0.05)
 
 
-def test_partition_dashes_rectangles_under_the_threshold(tmp_path, partition):
-    photo, boxes, owner, rectangles = partition
+def test_partition_dashes_regions_under_the_threshold(tmp_path, partition):
+    scene, boxes, owner, regions = partition
     solid = []
-    for min_area in (1800, 1801):  # the right rectangle is 30 x 60
-        plots.partition_picture(
-            photo, boxes, {"euclidean": (owner, rectangles)}, min_area, tmp_path / "p.png"
+    for min_area in (1800, 1801):  # the right region is 30 x 60
+        partition_plot.partition_plot(
+            scene, boxes, {"euclidean": (owner, regions)}, min_area, tmp_path / "p.png"
         )
         image = read(tmp_path / "p.png")
         solid.append([count(image, rgb(plots.FACES[face])) for face in range(2)])
@@ -115,22 +114,22 @@ def test_partition_dashes_rectangles_under_the_threshold(tmp_path, partition):
     assert solid[1][1] < 0.8 * solid[0][1]
 
 
-def test_partition_without_a_sampled_pixel_shows_the_photograph(tmp_path, partition):
-    photo, boxes, owner, rectangles = partition
-    nobody = {"manhattan": (np.full_like(owner, -1), rectangles)}
-    plots.partition_picture(photo, boxes, nobody, 0, tmp_path / "p.png")
+def test_partition_without_a_sampled_pixel_shows_the_image(tmp_path, partition):
+    scene, boxes, owner, regions = partition
+    nobody = {"manhattan": (np.full_like(owner, -1), regions)}
+    partition_plot.partition_plot(scene, boxes, nobody, 0, tmp_path / "p.png")
     assert count(read(tmp_path / "p.png"), np.array([100, 100, 100])) > 10_000
 
 
 def test_partition_refuses_arrays_that_do_not_fit(tmp_path, partition):
-    photo, boxes, owner, rectangles = partition
+    scene, boxes, owner, regions = partition
     with pytest.raises(ValueError, match="manhattan"):
-        plots.partition_picture(
-            photo, boxes, {"manhattan": (owner.T, rectangles)}, 0, tmp_path / "p.png"
+        partition_plot.partition_plot(
+            scene, boxes, {"manhattan": (owner.T, regions)}, 0, tmp_path / "p.png"
         )
-    with pytest.raises(ValueError, match="1 rectangles"):
-        plots.partition_picture(
-            photo, boxes, {"manhattan": (owner, rectangles[:1])}, 0, tmp_path / "p.png"
+    with pytest.raises(ValueError, match="1 regions"):
+        partition_plot.partition_plot(
+            scene, boxes, {"manhattan": (owner, regions[:1])}, 0, tmp_path / "p.png"
         )
 
 
@@ -194,11 +193,13 @@ def test_prediction_sheet_refuses_another_number_of_rows(tmp_path, predictions):
         plots.prediction_sheet([np.zeros((8, 8, 3), np.uint8)], predictions, tmp_path / "sheet.png")
 
 
-def test_experiment_picture_shows_the_learning_rate_only_if_it_changes(tmp_path):
+def test_experiment_plot_shows_the_learning_rate_only_if_it_changes(tmp_path):
     confusion = np.array([[60, 40], [10, 290]])
     widths = []
     for rates in ((1e-3,), (1e-3, 5e-4, 2e-4)):
-        plots.experiment_picture(curves(rates=rates), confusion, "scratch_1", 5, tmp_path / "e.png")
+        study_plots.experiment_plot(
+            history(rates=rates), confusion, "scratch_1", 5, tmp_path / "e.png"
+        )
         image = read(tmp_path / "e.png")
         widths.append(image.shape[1])
         assert image.shape[0] == 270
@@ -209,7 +210,9 @@ def test_experiment_picture_shows_the_learning_rate_only_if_it_changes(tmp_path)
 
 def test_confusion_squares_are_shaded_by_the_share_of_their_row(tmp_path):
     # Rows of 100 and 1000 samples: 75 % of the small class must be as dark as 75 % of the large.
-    plots.experiment_picture(curves(), np.array([[75, 25], [250, 750]]), "e", 1, tmp_path / "e.png")
+    study_plots.experiment_plot(
+        history(), np.array([[75, 25], [250, 750]]), "e", 1, tmp_path / "e.png"
+    )
     image = read(tmp_path / "e.png")
     train = rgb(plots.TRAIN)
     dark, light = (255 - share * (255 - train) for share in (0.75, 0.25))
@@ -217,17 +220,17 @@ def test_confusion_squares_are_shaded_by_the_share_of_their_row(tmp_path):
     assert count(image, light, 2) > 5000
 
 
-def test_experiment_picture_of_an_empty_class_and_a_wrong_shape(tmp_path):
-    plots.experiment_picture(curves(1), [[0, 0], [3, 7]], "e", 1, tmp_path / "e.png")
+def test_experiment_plot_of_an_empty_class_and_a_wrong_shape(tmp_path):
+    study_plots.experiment_plot(history(1), [[0, 0], [3, 7]], "e", 1, tmp_path / "e.png")
     assert read(tmp_path / "e.png").shape == (270, 1000, 3)
-    plots.experiment_picture(curves(1), [[0, 0], [3, 7]], "e\nnote", 1, tmp_path / "e.png")
+    study_plots.experiment_plot(history(1), [[0, 0], [3, 7]], "e\nnote", 1, tmp_path / "e.png")
     assert read(tmp_path / "e.png").shape == (288, 1000, 3)
     with pytest.raises(ValueError, match="not \\(3, 3\\)"):
-        plots.experiment_picture(curves(), np.zeros((3, 3)), "e", 1, tmp_path / "e.png")
+        study_plots.experiment_plot(history(), np.zeros((3, 3)), "e", 1, tmp_path / "e.png")
 
 
 def test_leaderboard_places_dots_in_proportion(tmp_path):
-    plots.leaderboard_picture(ranking(), tmp_path / "board.png")
+    study_plots.leaderboard_plot(ranking(), tmp_path / "board.png")
     image = read(tmp_path / "board.png")
     assert image.shape[1] == 1000
     dots = (abs(image.astype(int) - rgb(plots.MEASURED)) <= 3).all(axis=-1).astype(np.uint8)
@@ -245,44 +248,44 @@ def test_leaderboard_places_dots_in_proportion(tmp_path):
 def test_leaderboard_grows_with_its_notes_and_refuses_no_row(tmp_path):
     heights = []
     for notes in (("", ""), ("", "weights of chance"), ("a", "weights of chance " * 20)):
-        plots.leaderboard_picture(ranking(notes), tmp_path / "board.png")
+        study_plots.leaderboard_plot(ranking(notes), tmp_path / "board.png")
         heights.append(read(tmp_path / "board.png").shape[0])
     assert heights == sorted(set(heights))
     with pytest.raises(ValueError, match="no experiment"):
-        plots.leaderboard_picture(ranking().iloc[:0], tmp_path / "board.png")
+        study_plots.leaderboard_plot(ranking().iloc[:0], tmp_path / "board.png")
 
 
 @pytest.fixture
 def draw(partition, predictions):
-    photo, boxes, owner, rectangles = partition
+    scene, boxes, owner, regions = partition
     crops = [smooth(64, seed) for seed in range(3)]
     relative = np.tile([0.2, 0.2, 0.6, 0.7], (3, 1))
     return {
-        "partition.jpg": lambda path: plots.partition_picture(
-            photo, boxes, {"manhattan": (owner, rectangles)}, 2000, path
+        "partition.jpg": lambda path: partition_plot.partition_plot(
+            scene, boxes, {"manhattan": (owner, regions)}, 2000, path
         ),
         "crops.jpg": lambda path: plots.contact_sheet(crops, relative, [0, 1, 1], path),
         "predictions.jpg": lambda path: plots.prediction_sheet(crops, predictions, path),
-        "curves.png": lambda path: plots.experiment_picture(
-            curves(), [[6, 4], [1, 29]], "price: $5 and $6", 5, path
+        "curves.png": lambda path: study_plots.experiment_plot(
+            history(), [[6, 4], [1, 29]], "price: $5 and $6", 5, path
         ),
-        "board.png": lambda path: plots.leaderboard_picture(ranking(), path),
+        "board.png": lambda path: study_plots.leaderboard_plot(ranking(), path),
     }
 
 
 def test_bytes_depend_on_the_input_alone(tmp_path, draw):
-    for name, picture in draw.items():
-        picture(tmp_path / name)
+    for name, plot in draw.items():
+        plot(tmp_path / name)
         first = (tmp_path / name).read_bytes()
         with mpl.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 50}):
-            picture(tmp_path / name)
+            plot(tmp_path / name)
         assert (tmp_path / name).read_bytes() == first, name
         assert b"tEXt" not in first
         assert b"atplotlib" not in first
         assert cv2.imread(str(tmp_path / name)) is not None
 
 
-def test_sheets_of_photographs_stay_small(tmp_path):
+def test_sheets_of_images_stay_small(tmp_path):
     crops = [smooth(128, seed) for seed in range(48)]
     boxes, labels = np.tile([0.2, 0.2, 0.6, 0.7], (48, 1)), np.zeros(48, int)
     plots.contact_sheet(crops, boxes, labels, tmp_path / "crops.jpg")
@@ -291,7 +294,7 @@ def test_sheets_of_photographs_stay_small(tmp_path):
 
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\.png or \.jpg"):
-        plots.leaderboard_picture(ranking(), tmp_path / "board.bmp")
+        study_plots.leaderboard_plot(ranking(), tmp_path / "board.bmp")
 
 
 def test_no_global_state_of_pyplot():

@@ -1,4 +1,4 @@
-"""What networks answer: against the models' own answers, and boxes by hand."""
+"""What networks predict: against the models' own outputs, and boxes by hand."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from facemask import params
-from facemask.config import Experiment
+from facemask.config.training import Experiment
 from facemask.inference import predict
-from facemask.models import heads
+from facemask.models import study_networks
 
 CONFIG = params.read(Path(__file__).parents[1])
 SIZE = 32
@@ -29,7 +29,7 @@ def head_on_features(box_format: str, label_loss: str) -> tuple[Experiment, kera
     }
     experiment = Experiment.model_validate(raw)
     keras.utils.set_random_seed(5)
-    return experiment, heads.build(experiment, (6,))
+    return experiment, study_networks.build(experiment, (6,))
 
 
 def toy_samples(count: int) -> pd.DataFrame:
@@ -60,13 +60,13 @@ def toy_samples(count: int) -> pd.DataFrame:
     ("box_format", "label_loss"),
     [("rel_center_xywh", "binary_crossentropy"), ("xyxy", "categorical_crossentropy")],
 )
-def test_predictions_are_the_models_answers(
+def test_predictions_are_the_models_outputs(
     box_format: str, label_loss: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     experiment, model = head_on_features(box_format, label_loss)
     inputs = np.random.default_rng(2).normal(0, 2, (33, 6)).astype(np.float32)
     np.save(tmp_path / "inputs.npy", inputs)
-    samples = toy_samples(33).iloc[:23]  # ten rows of the inputs are asked nothing
+    samples = toy_samples(33).iloc[:23]  # ten rows of the inputs are left out
     monkeypatch.setattr(predict, "BATCH", 5)
     found = predict.predict(
         model, np.load(tmp_path / "inputs.npy", mmap_mode="r"), samples, experiment, SIZE
@@ -98,7 +98,7 @@ def test_predictions_are_the_models_answers(
 
 
 @pytest.mark.parametrize(
-    ("box_format", "answer"),
+    ("box_format", "output"),
     [
         ("center_xywh", [16, 8, 8, 24]),
         ("xyxy", [12, -4, 20, 20]),
@@ -106,14 +106,14 @@ def test_predictions_are_the_models_answers(
         ("rel_center_xywh", [0.5, 0.25, 0.25, 0.75]),
     ],
 )
-def test_predicted_corners_are_fractions_of_the_crop(box_format: str, answer: list[float]) -> None:
-    """A network that always answers one box, reaching above the crop, in each format."""
+def test_predicted_corners_are_fractions_of_the_crop(box_format: str, output: list[float]) -> None:
+    """A network that always predicts one box, reaching above the crop, in each format."""
     experiment, _ = head_on_features(box_format, "binary_crossentropy")
     inputs = keras.Input((6,))
     constant = keras.layers.Dense(5, kernel_initializer="zeros")
     x = constant(inputs)
     model = keras.Model(inputs, {"label": x[:, :1], "box": x[:, 1:]})
-    constant.set_weights([np.zeros((6, 5)), np.array([0.75, *answer])])
+    constant.set_weights([np.zeros((6, 5)), np.array([0.75, *output])])
     samples = toy_samples(4).assign(box_x0=30, box_y0=-5, box_x1=50, box_y1=5, label=[1, 0, 0, 1])
     found = predict.predict(model, np.zeros((4, 6), np.float32), samples, experiment, SIZE)
     np.testing.assert_allclose(

@@ -1,6 +1,6 @@
 """The dataset of the study itself: FACEMASK_DATASET is a folder with images/ and annotations/.
 
-FACEMASK_ORIGINALS may be a folder of some of its photographs as Kaggle ships them, where the
+FACEMASK_ORIGINALS may be a folder of some of its images as Kaggle ships them, where the
 dataset's own pixels were encoded anew.
 """
 
@@ -13,7 +13,7 @@ import pytest
 
 from facemask.data import annotations, splits
 from facemask.data.crops import crop_table
-from facemask.data.images import read_rgb, survey
+from facemask.data.images import inventory, read_rgb
 
 DATASET = os.environ.get("FACEMASK_DATASET")
 ORIGINALS = os.environ.get("FACEMASK_ORIGINALS")
@@ -30,8 +30,8 @@ NEAR = {(156, 545), (287, 478), (327, 699), (74, 354), (435, 554), (61, 451), (5
 
 @pytest.fixture(scope="module")
 def table():
-    found, defects = survey(sorted(Path(DATASET, "images").iterdir()), 2)
-    assert defects == []
+    found, issues = inventory(sorted(Path(DATASET, "images").iterdir()), 2)
+    assert issues == []
     return found
 
 
@@ -56,7 +56,7 @@ def pairs_of(table):
     return {group for group in members if len(group) > 1}
 
 
-def test_photographs_and_their_near_duplicates(table):
+def test_images_and_their_near_duplicates(table):
     assert len(table) == 853
     pairs = pairs_of(table)
     assert all(len(pair) == 2 for pair in pairs)
@@ -86,11 +86,11 @@ def test_faces_and_boxes_over_the_edge(parsed):
     assert len(faces) == validation["faces"] == 4072
     assert validation["images"] == 853
     # One pixel beyond the edge that Kaggle's xmax = width is, and nothing else is wrong.
-    assert validation["boxes_overflowing"] == len(validation["defects"]) == 12
-    assert validation["outcomes"] == {"error": 0, "repaired": 12, "warning": 0}
+    assert validation["boxes_overflowing"] == len(validation["issues"]) == 12
+    assert validation["severities"] == {"error": 0, "repaired": 12, "warning": 0}
     sizes = faces.set_index(["image", "face"])["width"]
-    for row in validation["defects"]:
-        xmax, cut_to = (int(corner) for corner in re.findall(r"(\d+), \d+\)", row["what"]))
+    for row in validation["issues"]:
+        xmax, cut_to = (int(corner) for corner in re.findall(r"(\d+), \d+\)", row["message"]))
         width = sizes[row["file"].replace(".xml", ".png"), row["object"]]
         assert (xmax, cut_to) == (width + 1, width - 1)
     assert faces.groupby("image").size().max() == 115
@@ -111,8 +111,8 @@ def test_crops_of_the_study(crops):
 def test_crops_without_the_class_worn_incorrectly(table):
     faces, validation = faces_of(table, {**MERGED, "mask_weared_incorrect": None})
     assert len(faces) + validation["faces_of_dropped_classes"] == 4072
-    crops, small = crop_table(faces, "manhattan", 5, 2, 15753)
-    assert len(crops) + len(small) == len(faces)
+    crops, extra = crop_table(faces, "manhattan", 5, 2, 15753)
+    assert len(crops) + len(extra) == len(faces)
     assert len(crops) == 1866
     assert crops["label"].value_counts().to_dict() == {1: 1589, 0: 277}
 
@@ -121,7 +121,7 @@ def test_crops_without_the_class_worn_incorrectly(table):
 @pytest.mark.parametrize(
     ("metric", "count"), [("manhattan", 1861), ("euclidean", 2133), ("chebyshev", 2230)]
 )
-def test_rectangles_of_each_distance(parsed, crops, metric, count):
+def test_regions_of_each_distance(parsed, crops, metric, count):
     faces, _ = parsed
     if metric != "manhattan":
         crops, _ = crop_table(faces, metric, 5, 2, 16090)
@@ -144,12 +144,12 @@ def test_both_splits(table, parsed, crops):
     groups = table.set_index("image")["group"]
     study = splits.random_split(samples, 0.2, 0.2, 42)
     assert study["split"].value_counts().to_dict() == {"train": 1356, "val": 340, "test": 424}
-    assert splits.leaking(study, groups) > 200  # most of the study's test photographs were seen
+    assert splits.leaking(study, groups) > 200  # most of the study's test images were seen
     grouped = splits.grouped_split(samples, groups, 0.2, 0.2, 42)
     assert splits.leaking(grouped, groups) == 0
-    _, small = crop_table(parsed[0], "manhattan", 5, 2, 16090)
-    small = splits.only_training(splits.number_on(small, len(samples)), grouped, groups)
-    counts = splits.summary(grouped, small, table, parsed[1])
+    _, extra = crop_table(parsed[0], "manhattan", 5, 2, 16090)
+    extra = splits.only_training(splits.number_on(extra, len(samples)), grouped, groups)
+    counts = splits.summary(grouped, extra, table, parsed[1])
     assert (counts["images"], counts["faces"], counts["crops"]) == (853, 4072, 1861)
     assert counts["test"] == pytest.approx(0.2 * 1861, abs=40)
-    assert (counts["small_crops"], counts["small_crops_without_mask"]) == (1011, 209)
+    assert (counts["extra_crops"], counts["extra_crops_without_mask"]) == (1011, 209)

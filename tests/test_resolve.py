@@ -7,9 +7,9 @@ from pydantic import ValidationError
 from test_params import LOCALIZER, LOSSES, OWN, ROOT, STUDY, changed
 
 from facemask import params
-from facemask.config import ResolvedExperiment, ResolvedLocalizer, ResolvedSearch, Space
+from facemask.config.localizer import ResolvedLocalizer
+from facemask.config.training import ResolvedExperiment, ResolvedSearch, Space
 from facemask.resolve import ablated, backbone, resolve
-from facemask.training.space import tuned
 
 CONFIG = params.read(ROOT)
 PIPELINES = ("study", "losses", "localizer")
@@ -32,11 +32,11 @@ def resolved(values, pipeline="study"):
 
 
 def test_each_training_and_search_has_a_file_of_its_own():
-    study, rows = OWN[STUDY], OWN[LOCALIZER]["ablation"]["rows"]
+    study, variants = OWN[STUDY], OWN[LOCALIZER]["ablation"]["variants"]
     names = {
         "study": [*study["experiments"], *(f"searches/{name}" for name in study["searches"])],
         "losses": [*OWN[LOSSES]["experiments"]],
-        "localizer": [*OWN[LOCALIZER]["localizers"], *(f"ablation/{row}" for row in rows)],
+        "localizer": [*OWN[LOCALIZER]["localizers"], *(f"ablation/{name}" for name in variants)],
     }
     assert {pipeline: list(resolve(CONFIG, pipeline)) for pipeline in PIPELINES} == names
 
@@ -54,7 +54,7 @@ def test_what_is_written_is_read_back_the_same(pipeline, dataset):
         assert type(section) is kind
 
 
-def test_what_is_written_holds_whatever_a_training_asks_of_other_sections():
+def test_what_is_written_holds_whatever_a_training_needs_of_other_sections():
     values = {"seed": 7, "dataset": "kaggle", "datasets.kaggle.weights": "a/folder"}
     study, localizers = resolved(values), resolved(values, "localizer")
     sizes = {"scratch_7": 128, "mobilenet_6": 224, "xception_5": 128}
@@ -128,9 +128,8 @@ def test_a_changed_value_changes_what_it_concerns_and_nothing_else():
         }
 
     others = {"workers": 3, "strict": False, "crop.min_area": 1, "split": "grouped_0"}
-    assert (
-        touched(others | {"datasets.kaggle.max_epochs": 1, "datasets.sample.study": True}) == set()
-    )
+    others |= {"datasets.kaggle.max_epochs": 1, "datasets.sample.reference": True}
+    assert touched(others) == set()
     assert touched({"experiments.scratch_1.loss_weights.label": 0.5}) == {"scratch_1"}
     kinds = ("smooth_l1_05", "smooth_l1_2", "giou", "diou", "ciou")
     variants = {f"scratch_7_{kind}" for kind in kinds}
@@ -142,11 +141,11 @@ def test_a_changed_value_changes_what_it_concerns_and_nothing_else():
     own = {"mobilenet_6", *(name for name in CONFIG.losses if name.startswith("mobilenet_6"))}
     assert touched({"defaults.early_stopping": 2}) == experiments - own
     assert touched({"defaults.precision": "bfloat16"}) == experiments | searches
-    rows = {f"ablation/{row}" for row in CONFIG.ablation.rows}
-    finders = {"localizer", "localizer_stretched", *rows}
+    variants = {f"ablation/{name}" for name in CONFIG.ablation.variants}
+    finders = {"localizer", "localizer_stretched", *variants}
     assert touched({"seed": 1}) == experiments | searches | finders
     assert touched({"datasets.sample.weights": "imagenet"}) == finders
-    assert touched({f"{LOCALIZER}:ablation.rows.wider.width": 8}) == {"ablation/wider"}
+    assert touched({f"{LOCALIZER}:ablation.variants.wider.channels": 8}) == {"ablation/wider"}
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
@@ -172,7 +171,7 @@ def test_no_training_and_no_search_is_longer_than_its_dataset_allows(pipeline, c
     assert resolved({"datasets.kaggle.max_epochs": 2}, pipeline) == resolve(CONFIG, pipeline)
 
 
-def test_the_sample_is_capped_and_the_study_s_photographs_are_not():
+def test_the_sample_is_capped_and_the_study_s_images_are_not():
     longest = max(each.epochs for each in CONFIG.experiments.values())
     for dataset, most in (("sample", CONFIG.datasets["sample"].max_epochs), ("kaggle", longest)):
         assert max(each.epochs for each in resolve_training(dataset)) == most
@@ -184,15 +183,15 @@ def resolve_training(dataset):
     return [each for each in found.values() if isinstance(each, ResolvedExperiment)]
 
 
-def test_rows_of_the_ablation_change_what_they_name_and_nothing_else():
+def test_variants_of_the_ablation_change_what_they_name_and_nothing_else():
     base = CONFIG.localizers["localizer"].model_dump()
-    common, rows = CONFIG.ablation.common, CONFIG.ablation.rows
-    assert flat(ablated(CONFIG, None).model_dump()) == flat(base) | flat(common)
-    for row, changes in rows.items():
-        found = flat(ablated(CONFIG, row).model_dump())
-        assert found == flat(base) | flat(common) | flat(changes)
+    shared, variants = CONFIG.ablation.shared, CONFIG.ablation.variants
+    assert flat(ablated(CONFIG, None).model_dump()) == flat(base) | flat(shared)
+    for name, changes in variants.items():
+        found = flat(ablated(CONFIG, name).model_dump())
+        assert found == flat(base) | flat(shared) | flat(changes)
     with pytest.raises(ValueError, match="no ablation"):
-        ablated(params.parse({STUDY: OWN[STUDY]}), "nothing")
+        ablated(params.parse({STUDY: OWN[STUDY]}), "baseline")
 
 
 def flat(entry, above=()):
@@ -237,7 +236,7 @@ def test_each_value_of_a_space_is_found_in_its_place_alone(key):
     for value in OWN[STUDY]["searches"]["mobilenet"]["space"][key]:
         values = FOUND | {key: value}
         # As a stage reads them of the search's file.
-        entry = tuned(base, json.loads(json.dumps(values))).model_dump()
+        entry = base.with_values(json.loads(json.dumps(values))).model_dump()
         assert entry["network"]["dense"] == (values["units"],) * values["layers"]
         for name, (section, inner) in where.items():
             assert entry[section][inner] == values[name]
@@ -255,4 +254,4 @@ def test_values_are_checked_when_they_are_found():
     base = resolve(CONFIG, "study")["mobilenet_5"]
     for key in FOUND.keys() - {"layers"}:
         with pytest.raises(ValidationError, match="-1"):
-            tuned(base, FOUND | {key: -1})
+            base.with_values(FOUND | {key: -1})

@@ -1,4 +1,4 @@
-"""Pictures of searches: what is drawn where, read back from the figure that is saved."""
+"""Plots of searches: what is drawn where, read back from the figure that is saved."""
 
 import cv2
 import numpy as np
@@ -47,21 +47,21 @@ def search():
 
 
 def test_search_has_a_panel_a_bracket_and_a_panel_a_hyperparameter_that_varies(drawn, tmp_path):
-    search_plots.search_picture(*search(), tmp_path / "s.png")
+    search_plots.search_plot(*search(), tmp_path / "s.png")
     axes = drawn[0].axes
     assert [a.get_title() for a in axes[:2]] == ["Bracket 1: 4 trials", "Bracket 0: 1 trials"]
     assert [a.get_xlabel() for a in axes[2:]] == ["units", "learning rate"]
 
 
 def test_a_trial_that_goes_on_is_joined_to_the_one_it_continues(drawn, tmp_path):
-    search_plots.search_picture(*search(), tmp_path / "s.png")
+    search_plots.search_plot(*search(), tmp_path / "s.png")
     lines = [line.get_xydata().tolist() for line in drawn[0].axes[0].lines]
     assert [[1.0, 0.5], [2.0, 0.3], [3.0, 0.35]] in lines
     assert len(lines) == 4
 
 
 def test_the_best_trial_is_ringed_everywhere(drawn, tmp_path):
-    search_plots.search_picture(*search(), tmp_path / "s.png")
+    search_plots.search_plot(*search(), tmp_path / "s.png")
     rings = [a.collections[-1].get_offsets().tolist()[0] for a in drawn[0].axes if a.collections]
     assert rings == [[2.0, 0.3], [1.0, 0.3], [1.0, 0.3]]
 
@@ -69,11 +69,11 @@ def test_the_best_trial_is_ringed_everywhere(drawn, tmp_path):
 def test_a_search_without_a_choice_is_drawn_too(tmp_path):
     trials, epochs = search()
     trials = trials.assign(units=128, learning_rate=0.1)
-    search_plots.search_picture(trials, epochs, tmp_path / "s.png")
+    search_plots.search_plot(trials, epochs, tmp_path / "s.png")
     assert cv2.imread(str(tmp_path / "s.png")) is not None
 
 
 def test_the_same_search_is_the_same_bytes(tmp_path):
     for name in ("a.png", "b.png"):
-        search_plots.search_picture(*search(), tmp_path / name)
+        search_plots.search_plot(*search(), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

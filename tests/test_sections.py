@@ -1,4 +1,4 @@
-"""The chapters beyond the study's tables, read back from their Markdown."""
+"""Sections of the report and the page of losses, read back from their Markdown."""
 
 from pathlib import Path
 
@@ -7,14 +7,16 @@ import pandas as pd
 import pytest
 
 from facemask import params
-from facemask.evaluation import significance
+from facemask.evaluation import bootstrap, significance
 from facemask.reporting import sections
 
 ROOT = Path(__file__).parents[1]
 CONFIG = params.read(ROOT)
 EXPERIMENTS = {**CONFIG.experiments, **CONFIG.losses}
 PUBLISHED = pd.read_csv(ROOT / "reference/published_results.csv")
-FIGURES = list(sections.FIGURES)
+METRICS = list(sections.METRICS)
+LABELS = {name: f"`{name}`" for name in [*EXPERIMENTS, "a", "b"]}
+ENDS = ("value", "low", "high")
 
 
 def rows(text):
@@ -22,13 +24,13 @@ def rows(text):
     found = {}
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if line.startswith("| `") or line.startswith("| f") or line.startswith("| t"):
+        if line.startswith(("| `", "| found", "| the study")):
             found.setdefault(cells[0].strip("`"), []).append(cells[1:])
     return found
 
 
-def answers(seed, right=0.8):
-    """Test answers on 30 photographs with two faces each."""
+def predictions(seed, right=0.8):
+    """Test predictions on 30 images with two faces each."""
     rng = np.random.default_rng(seed)
     actual = np.where(np.arange(60) % 4, "with_mask", "without_mask")
     other = np.where(np.arange(60) % 4, "without_mask", "with_mask")
@@ -47,42 +49,38 @@ def answers(seed, right=0.8):
     return table
 
 
-def sure(count, seed=0):
-    figures = {key: {"mean": 0.5 + 0.01 * i, "std": 0.02} for i, key in enumerate(FIGURES)}
+def measured(count, seed=0):
+    repeats = {key: {"mean": 0.5 + 0.01 * i, "std": 0.02} for i, key in enumerate(METRICS)}
     return {
         "test": {"majority_accuracy": 0.75},
         "count": count,
-        "intervals": significance.intervals(answers(seed)),
-        "repeats": figures,
+        "intervals": bootstrap.intervals(predictions(seed)),
+        "repeats": repeats,
     }
 
 
-def test_every_figure_stands_with_its_interval_beside_the_majority_class():
-    measured = {"a": sure(1), "b": sure(1, seed=1)}
-    text = sections.uncertainty(measured)
+def test_every_metric_stands_with_its_interval_and_the_majority_baseline_once():
+    text = sections.uncertainty({"a": measured(1), "b": measured(1, seed=1)}, LABELS)
     for name, seed in (("a", 0), ("b", 1)):
-        expected = significance.intervals(answers(seed))
+        expected = bootstrap.intervals(predictions(seed))
         cells = [
             "{:.2f} [{:.2f}, {:.2f}]".format(*(100 * expected[key][end] for end in ENDS))
-            for key in FIGURES
+            for key in METRICS
         ]
-        assert rows(text)[name] == [["75.00", *cells]]
-
-
-ENDS = ("value", "low", "high")
+        assert rows(text)[name] == [cells]
+    assert text.count("75.00 %") == 1
 
 
 def test_several_repeats_have_a_table_of_their_own():
-    text = sections.uncertainty({"a": sure(3), "b": sure(1)})
+    text = sections.uncertainty({"a": measured(3), "b": measured(1)}, LABELS)
     assert len(rows(text)["a"]) == 2 and len(rows(text)["b"]) == 1
-    assert rows(text)["a"][1][:3] == ["3", "75.00", "50.00 ± 2.00"]
-    assert len(rows(sections.uncertainty({"b": sure(1)}))["b"]) == 1
+    assert rows(text)["a"][1][:2] == ["3", "50.00 ± 2.00"]
+    assert len(rows(sections.uncertainty({"b": measured(1)}, LABELS))["b"]) == 1
 
 
-def test_nothing_measured_gives_no_chapter():
-    assert sections.uncertainty({}) == ""
-    assert sections.hyperband({}, {}, {}, {}, PUBLISHED, {}) == ""
-    assert sections.box_losses(CONFIG.experiments, {}, {}, {}) == ""
+def test_nothing_measured_gives_no_section():
+    assert sections.uncertainty({}, {}) == ""
+    assert sections.hyperband({}, {}, {}, {}, PUBLISHED, {}, {}) == ""
 
 
 def test_experiments_alike_but_for_the_loss_of_the_box():
@@ -99,29 +97,27 @@ def test_experiments_alike_but_for_the_loss_of_the_box():
 
 
 def test_losses_are_compared_with_the_first_of_their_group():
-    predictions = {
-        "mobilenet_1": answers(0),
-        "mobilenet_3": answers(0),
-        "mobilenet_6": answers(0),
-        "mobilenet_6_giou": answers(5, right=0.9),
+    tested = {
+        "mobilenet_1": predictions(0),
+        "mobilenet_3": predictions(0),
+        "mobilenet_6": predictions(0),
+        "mobilenet_6_giou": predictions(5, right=0.9),
     }
-    text = sections.box_losses(
-        EXPERIMENTS, predictions, dict.fromkeys(predictions, 0.75), {"losses": "x.png"}
-    )
+    text = sections.box_losses(EXPERIMENTS, tested, dict.fromkeys(tested, 0.75), "x.png")
     assert "](x.png)" in text
     table = {name: cells[0] for name, cells in rows(text).items()}
-    assert list(table) == list(predictions)
+    assert list(table) == list(tested)
     assert table["mobilenet_1"][0] == "squared error"
     assert table["mobilenet_3"][0] == "Huber, threshold 1"
     assert table["mobilenet_3"][3] == "+0.00 (1.000)"
     assert table["mobilenet_6_giou"][:2] == ["GIoU", "0.1 : 0.06"]
-    against = significance.compare(answers(0), answers(5, right=0.9)).set_index("figure")
-    for cell, figure in ((3, "accuracy"), (8, "mean_iou")):
-        difference, p = against.loc[figure, ["difference", "p"]]
+    against = significance.compare(predictions(0), predictions(5, right=0.9)).set_index("metric")
+    for cell, metric in ((3, "accuracy"), (7, "mean_iou")):
+        difference, p = against.loc[metric, ["difference", "p"]]
         assert table["mobilenet_6_giou"][cell] == f"{100 * difference:+.2f} ({p:.3f})"
 
 
-def figures(accuracy):
+def metrics_of(accuracy):
     test = {"accuracy": accuracy, "majority_accuracy": 0.75, "mean_iou": 0.2}
     test |= {"recall_with_mask": 0.95, "recall_without_mask": 0.6}
     return {"test": test, "best_epoch": 7}
@@ -135,10 +131,10 @@ def test_what_a_search_found_stands_beside_the_studys(name, beside):
     best = {"layers": 1, "units": 640, "learning_rate": 0.001, "trials": 30, "epochs": 90}
     best |= {"shared_dropout": 0.6, "label_dropout": 0.0, "box_dropout": 0.0}
     best |= {"val_loss": 0.0321, "seconds": 99.5}
-    metrics = {n: figures(0.9) for n in [*CONFIG.experiments, f"{name}_tuned"]}
+    metrics = {n: metrics_of(0.9) for n in [*CONFIG.experiments, f"{name}_tuned"]}
     text = sections.hyperband(
         CONFIG.searches, {name: best}, CONFIG.experiments, metrics, PUBLISHED,
-        {f"searches/{name}": "y.png"},
+        {n: f"`{n}`" for n in metrics}, {f"searches/{name}": "y.png"},
     )  # fmt: skip
     assert "](y.png)" in text and "0.03210" in text
     table = rows(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cli import facemask, keep, rows, run
+from test_cli import KAGGLE, facemask, keep, rows, run
 
 from facemask.errors import InputError
 from facemask.reporting import snapshot
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 # What a run makes, and what it is made with.
 MADE = {
     "report/REPORT.md": "# Results",
-    "report/figures/leaderboard.png": "pixels",
+    "report/plots/leaderboard.png": "pixels",
     "report/records/study/statistics/scratch_1.json": "{}",
     "metrics/scratch_1.json": "{}",
     "metrics/data.json": "{}",
@@ -60,12 +60,12 @@ def taken(project: Path, name: str = "mine") -> tuple[Path, dict]:
     return folder, json.loads((folder / "snapshot.json").read_text())
 
 
-def test_all_that_tells_of_a_run_is_kept(project: Path) -> None:
+def test_all_that_belongs_to_a_run_is_kept(project: Path) -> None:
     write(project, "report/.scratch_1.json", "half written")
     write(project, "models/scratch_1/model.keras", "large")
     folder, _ = taken(project)
     kept = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    # Of the localizers, which have not run, nothing.
+    # Nothing of the localizers, which have not run.
     expected = {name.removeprefix("report/"): name for name in [*MADE, *PARAMS[:2]]}
     assert kept == {*expected, "snapshot.json"}
     for name, source in expected.items():
@@ -95,7 +95,7 @@ def test_what_the_run_makes_itself_is_no_change(project: Path) -> None:
 
 
 def test_code_and_parameters_that_are_not_as_committed_are_named(project: Path) -> None:
-    """Edited, staged or not, new, deleted or moved: whatever the commit does not tell."""
+    """Edited, staged or not, new, deleted or moved: whatever the commit does not hold."""
     write(project, "facemask/one.py", "edited = True")
     (project / "stages/three.py").unlink()
     run(project, "git", "mv", "facemask/two.py", "facemask/moved.py")
@@ -173,8 +173,8 @@ def test_a_snapshot_is_what_experiments_are_compared_with(
 ) -> None:
     records = project / "report/records/study"
     shutil.rmtree(records)
-    keep(records, ["mobilenet_4"], 30)
-    keep(project / "other", ["mobilenet_1"], 30)
+    keep(KAGGLE, records, ["mobilenet_4"], 30)
+    keep(KAGGLE, project / "other", ["mobilenet_1"], 30)
     monkeypatch.chdir(project)
     assert facemask("snapshot", "before").startswith("docs/results/before: ")
     then = rows(facemask("compare", "other/predictions/mobilenet_1.csv", "mobilenet_4"))

@@ -64,11 +64,11 @@ def test_folders_nested_folders_and_zips_give_identical_bytes(voc, tmp_path, tar
         source = shutil.make_archive(str(tmp_path / "own"), "zip", source)
     sources.fetch(str(source), target)
     assert contents(target) == contents(voc)
-    names = [path.name for path in sources.photograph_paths(target)]
+    names = [path.name for path in sources.image_paths(target)]
     assert names == ["a.png", "b.png", "c.png"]
 
 
-def test_photographs_and_annotations_may_lie_side_by_side(voc, tmp_path, target):
+def test_images_and_annotations_may_lie_side_by_side(voc, tmp_path, target):
     flat = tmp_path / "flat"
     flat.mkdir()
     for path in voc.rglob("*.*"):
@@ -113,7 +113,7 @@ def test_links_in_a_folder_become_files_of_their_own(voc, tmp_path, target):
     assert fetched.read_bytes() == elsewhere.read_bytes()
 
 
-def test_a_broken_link_is_told_by_name(voc, tmp_path, target):
+def test_a_broken_link_is_reported_by_name(voc, tmp_path, target):
     (voc / "images" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     assert "gone.png" in refused(voc, target)
 
@@ -232,7 +232,7 @@ def unknown_packing(path):
 @pytest.mark.parametrize(
     "damage", [truncated, wrong_bytes, wrong_stream, encrypted, unknown_packing]
 )
-def test_a_damaged_zip_is_told_and_kept(voc, tmp_path, target, damage):
+def test_a_damaged_zip_is_reported_and_kept(voc, tmp_path, target, damage):
     archive = zipped(tmp_path / "own.zip", contents(voc))
     damage(archive)
     before = archive.read_bytes()
@@ -242,7 +242,7 @@ def test_a_damaged_zip_is_told_and_kept(voc, tmp_path, target, damage):
     assert archive.read_bytes() == before
 
 
-def test_a_missing_path_or_another_file_is_told_with_the_key(tmp_path, target):
+def test_a_missing_path_or_another_file_is_reported_with_the_key(tmp_path, target):
     (tmp_path / "notes.txt").write_text("no dataset")
     for source in (tmp_path / "nowhere", tmp_path / "notes.txt"):
         message = refused(source, target)
@@ -253,7 +253,7 @@ def test_a_missing_path_or_another_file_is_told_with_the_key(tmp_path, target):
 
 @pytest.mark.parametrize("form", ["folder", "zip"])
 @pytest.mark.parametrize("missing", ["images", "annotations"])
-def test_half_a_dataset_is_told(voc, tmp_path, target, missing, form):
+def test_half_a_dataset_is_reported(voc, tmp_path, target, missing, form):
     shutil.rmtree(voc / missing)
     source = voc
     if form == "zip":
@@ -263,7 +263,7 @@ def test_half_a_dataset_is_told(voc, tmp_path, target, missing, form):
     assert str(source) in message
 
 
-def test_an_empty_folder_is_told(tmp_path, target):
+def test_an_empty_folder_is_reported(tmp_path, target):
     (tmp_path / "empty").mkdir()
     assert "empty" in refused(tmp_path / "empty", target)
 
@@ -273,37 +273,37 @@ def test_a_download_that_fails_names_the_remedy(target, monkeypatch):
         raise ConnectionError(f"no way to {handle}")
 
     monkeypatch.setattr(kagglehub, "dataset_download", no_network)
-    message = refused("kaggle:somebody/some-photographs", target)
-    assert "https://www.kaggle.com/datasets/somebody/some-photographs" in message
+    message = refused("kaggle:somebody/some-images", target)
+    assert "https://www.kaggle.com/datasets/somebody/some-images" in message
     assert "-S datasets." in message
     assert "no way to" in message
     assert not target.exists()
 
 
 def test_a_download_is_copied_and_kagglehub_s_cache_not_touched(voc, target, monkeypatch):
-    asked = []
+    requested = []
 
     def cached(handle, *_arguments, **_options):
-        asked.append(handle)
+        requested.append(handle)
         return str(voc)
 
     monkeypatch.setattr(kagglehub, "dataset_download", cached)
     before = state(voc)
-    sources.fetch("kaggle:somebody/some-photographs", target)
-    assert asked == ["somebody/some-photographs"]
+    sources.fetch("kaggle:somebody/some-images", target)
+    assert requested == ["somebody/some-images"]
     assert contents(target) == contents(voc)
     assert state(voc) == before
 
 
-def test_drawn_photographs_are_counted_and_annotated(target):
-    sources.fetch("drawn:2", target)
-    assert len(sources.photograph_paths(target)) == 2
-    stems = {path.stem for path in sources.photograph_paths(target)}
+def test_drawn_images_are_counted_and_annotated(target):
+    sources.fetch("synthetic:2", target)
+    assert len(sources.image_paths(target)) == 2
+    stems = {path.stem for path in sources.image_paths(target)}
     assert {path.stem for path in (target / "annotations").iterdir()} == stems
 
 
 @pytest.mark.parametrize("count", ["", "0", "-1", "2.5", "many"])
-def test_a_wrong_number_of_drawn_photographs_is_told(target, count):
+def test_a_wrong_number_of_drawn_images_is_reported(target, count):
     message = refused(f"drawn:{count}", target)
     assert repr(f"drawn:{count}") in message
     assert not target.exists()
@@ -337,7 +337,7 @@ def test_what_an_earlier_source_left_is_gone(voc, target):
 
 
 class Kaggle(BaseHTTPRequestHandler):
-    """A server that speaks as Kaggle's does and breaks off the first download in its middle."""
+    """A server that speaks as Kaggle's does and breaks off the first download in its centre."""
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -347,9 +347,9 @@ class Kaggle(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self):
-        archive, asked = self.server.archive, self.headers.get("Range", "bytes=0-")
-        start = int(asked.removeprefix("bytes=").rstrip("-"))
-        self.server.asked.append(start)
+        archive, requested = self.server.archive, self.headers.get("Range", "bytes=0-")
+        start = int(requested.removeprefix("bytes=").rstrip("-"))
+        self.server.requested.append(start)
         self.send_response(206 if start else 200)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(len(archive) - start))
@@ -373,7 +373,7 @@ def kaggle(voc, tmp_path, monkeypatch):
     # More than the megabyte that is written at once.
     members = contents(voc) | {"README.md": np.random.default_rng(0).bytes(3_000_000)}
     server.archive = zipped(tmp_path / "own.zip", members).read_bytes()
-    server.asked, server.faults = [], []
+    server.requested, server.faults = [], []
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
     monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.TEST, address)
@@ -386,19 +386,19 @@ def kaggle(voc, tmp_path, monkeypatch):
     server.server_close()
 
 
-HANDLE = "kaggle:somebody/photographs/versions/1"
+HANDLE = "kaggle:somebody/images/versions/1"
 
 
-def test_a_download_that_breaks_off_is_told_and_made_again(kaggle, voc, target):
+def test_a_download_that_breaks_off_is_reported_and_made_again(kaggle, voc, target):
     kaggle.faults = [lambda data: data[: len(data) // 2]]
     assert "could not be downloaded" in refused(HANDLE, target)
     assert not target.exists()
     sources.fetch(HANDLE, target)
     assert contents(target) == contents(voc)
-    assert len(kaggle.asked) == 2
+    assert len(kaggle.requested) == 2
 
 
-def test_a_download_that_arrives_spoilt_is_told_and_starts_again(kaggle, voc, target):
+def test_a_download_that_arrives_spoilt_is_reported_and_starts_again(kaggle, voc, target):
     kaggle.faults = [lambda data: data[:100] + b"spoilt" + data[106:]]
     assert "could not be downloaded" in refused(HANDLE, target)
     assert not target.exists()
@@ -406,15 +406,15 @@ def test_a_download_that_arrives_spoilt_is_told_and_starts_again(kaggle, voc, ta
     assert contents(target) == contents(voc)
 
 
-def test_a_download_is_asked_for_once(kaggle, voc, target):
+def test_a_download_is_requested_once(kaggle, voc, target):
     for _ in range(2):
         sources.fetch(HANDLE, target)
         assert contents(target) == contents(voc)
-    assert kaggle.asked == [0]
+    assert kaggle.requested == [0]
 
 
 def bomb(path, size):
-    """A zip of one photograph's name that unpacks to `size` zeros, beside an annotation."""
+    """A zip of one image's name that unpacks to `size` zeros, beside an annotation."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.xml", "<annotation/>")
         with archive.open("a.png", "w", force_zip64=True) as file:
@@ -435,7 +435,7 @@ def test_a_zip_may_shrink_a_hundredfold_or_be_small(tmp_path, target):
     assert len(contents(target)) == 2
 
 
-def test_a_file_that_is_larger_than_its_header_says_is_told(tmp_path, target):
+def test_a_file_that_is_larger_than_its_header_says_is_reported(tmp_path, target):
     archive = bomb(tmp_path / "liar.zip", 20_000_000)
     # In the header of the directory alone, which is the one that is read.
     data = archive.read_bytes()
@@ -456,13 +456,13 @@ def test_a_zip_larger_than_the_disk_is_not_unpacked(voc, tmp_path, target, monke
 
 
 @pytest.mark.parametrize("names", [("a.png", "A.png"), ("x/a.png", "y/a.PNG")])
-def test_names_that_some_disks_take_for_one_are_told(tmp_path, target, names):
+def test_names_that_some_disks_take_for_one_are_reported(tmp_path, target, names):
     members = {**dict.fromkeys(names, b"1"), "a.xml": b"<annotation/>"}
     message = refused(zipped(tmp_path / "own.zip", members), target)
     assert all(name in message for name in names)
 
 
-def test_all_twins_are_told_at_once(voc, target):
+def test_all_twins_are_reported_at_once(voc, target):
     (voc / "more").mkdir()
     for name in ("a", "b"):
         shutil.copyfile(voc / f"images/{name}.png", voc / f"more/{name}.png")

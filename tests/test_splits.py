@@ -1,4 +1,4 @@
-"""Both kinds of split, and the leak between sides, against plain loops."""
+"""Both kinds of split and the leak between parts, against plain loops; flips against pixels."""
 
 import numpy as np
 import pandas as pd
@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facemask.config import Split
+from facemask.config.data import Split
 from facemask.data import splits
+from facemask.data.crops import crop_table
 from facemask.data.splits import (
     grouped_split,
     headline,
@@ -23,21 +24,21 @@ from facemask.errors import InputError
 PARTS = {"train", "val", "test"}
 
 
-def samples_of(crops, rare, photographs, seed=0):
-    """Crops of random photographs, of which `rare` are without mask and come flipped too."""
+def samples_of(crops, rare, images, seed=0):
+    """Crops of random images, of which `rare` are without mask and come flipped too."""
     rng = np.random.default_rng(seed)
     label = np.ones(crops, int)
     label[rng.choice(crops, rare, replace=False)] = 0
-    image = [f"{number}.png" for number in rng.integers(0, photographs, crops)]
+    image = [f"{number}.png" for number in rng.integers(0, images, crops)]
     table = pd.DataFrame({"image": image, "face": range(crops), "label": label, "flip": 0})
     table = pd.concat([table, table[table["label"] == 0].assign(flip=1)], ignore_index=True)
     table.insert(0, "sample", table.index)
     return table
 
 
-def groups_of(photographs, pairs):
-    """Photographs 0, 2, 4 … each have a near-duplicate, for the first `pairs` of them."""
-    group = {f"{n}.png": n - 1 if n % 2 and n < 2 * pairs else n for n in range(photographs)}
+def groups_of(images, pairs):
+    """Images 0, 2, 4 … each have a near-duplicate, for the first `pairs` of them."""
+    group = {f"{n}.png": n - 1 if n % 2 and n < 2 * pairs else n for n in range(images)}
     return pd.Series(group)
 
 
@@ -65,31 +66,31 @@ def test_the_random_split_shuffles_all_samples_by_its_seed():
     assert 0.35 < (first["split"] == other["split"]).mean() < 0.6
     for part in PARTS:
         numbers = first.loc[first["split"] == part, "sample"]
-        # Neither the photographs' order nor the flips' place at the end decides.
+        # Neither the images' order nor the flips' place at the end decides.
         assert numbers.min() < 20
         assert numbers.max() > 340
         assert 0 < first.loc[first["split"] == part, "flip"].mean() < 0.5
 
 
 @pytest.mark.parametrize(("crops", "share"), [(3, 0.2), (2, 0.4), (100, 0.999)])
-def test_a_part_without_samples_is_told(crops, share):
+def test_a_part_without_samples_is_reported(crops, share):
     with pytest.raises(InputError, match="no sample is left for"):
         random_split(samples_of(crops, 0, 3), share, share, 0)
 
 
 @pytest.fixture(scope="module", params=[0, 1, 2])
 def grouped(request):
-    """Samples about as in the real dataset: 14 % of the rarer class, 30 pairs of duplicates."""
+    """Samples about as in the real dataset: 14 % of the minority class, 30 pairs of duplicates."""
     samples, groups = samples_of(500, 70, 220, request.param), groups_of(220, 30)
     return grouped_split(samples, groups, 0.2, 0.2, request.param), groups
 
 
-def test_no_group_is_on_two_sides(grouped):
+def test_no_group_is_in_two_parts(grouped):
     splits, groups = grouped
-    sides = {}
+    parts = {}
     for row in splits[splits["split"] != "unused"].itertuples():
-        sides.setdefault(groups[row.image], set()).add(row.split)
-    assert all(len(side) == 1 for side in sides.values())
+        parts.setdefault(groups[row.image], set()).add(row.split)
+    assert all(len(part) == 1 for part in parts.values())
     assert leaking(splits, groups) == 0
 
 
@@ -103,7 +104,7 @@ def test_flips_are_in_training_only_and_beside_their_crops(grouped):
     assert set(crops) == PARTS  # no crop is lost
 
 
-def test_parts_are_stratified_and_of_about_the_shares_asked_for(grouped):
+def test_parts_are_stratified_and_of_about_the_wanted_shares(grouped):
     splits, _ = grouped
     crops = splits[splits["flip"] == 0]
     share = crops["split"].value_counts(normalize=True)
@@ -157,34 +158,34 @@ def test_every_crop_is_tested_in_one_of_the_folds():
     )
 
 
-def test_a_fold_that_is_not_there_is_told():
+def test_a_fold_that_is_not_there_is_reported():
     with pytest.raises(InputError, match=r"fold is 5.*0\.\.4"):
         grouped_split(samples_of(300, 60, 120), groups_of(120, 10), 0.2, 0.2, 3, 5)
 
 
-def one_crop_a_photograph(labels):
+def one_crop_an_image(labels):
     image = [f"{number}.png" for number in range(len(labels))]
     samples = pd.DataFrame({"image": image, "face": 0, "label": labels, "flip": 0})
     return samples, pd.Series(range(len(labels)), index=image)
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
-        pytest.param([0, 1, 0, 1], "4 groups of photographs do not make 5", id="groups"),
+        pytest.param([0, 1, 0, 1], "4 groups of images do not make 5", id="groups"),
         pytest.param([0, 1] * 4, "too few samples", id="of both classes fewer than folds"),
         pytest.param([1] * 30 + [0], "split", id="one group of a class for three parts"),
         pytest.param([1] * 30, "all of one class", id="one class only"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The least populated class")
-def test_too_few_groups_for_both_classes_in_each_part_are_told(labels, told):
-    with pytest.raises(InputError, match=told):
-        grouped_split(*one_crop_a_photograph(labels), 0.2, 0.2, 0)
+def test_too_few_groups_for_both_classes_in_each_part_are_reported(labels, message):
+    with pytest.raises(InputError, match=message):
+        grouped_split(*one_crop_an_image(labels), 0.2, 0.2, 0)
 
 
 def test_as_many_groups_as_folds_are_enough():
-    # Two crops a photograph: one of five photographs is tested, one of the other four validates.
+    # Two crops an image: one of five images is tested, one of the other four validates.
     image = [f"{number}.png" for number in range(5) for _ in range(2)]
     samples = pd.DataFrame({"image": image, "face": 0, "label": [0, 1] * 5, "flip": 0})
     groups = pd.Series(range(5), index=sorted(set(image)))
@@ -193,27 +194,27 @@ def test_as_many_groups_as_folds_are_enough():
 
 
 @pytest.mark.parametrize("kind", ["random", "grouped"])
-def test_small_crops_train_of_photographs_that_do_not_judge(kind):
+def test_extra_crops_train_of_images_that_train_alone(kind):
     groups, samples = groups_of(150, 40), samples_of(300, 60, 120)
     splits = split(samples, groups, Split(kind=kind, test=0.2, val=0.2, seed=5))
-    small = samples_of(400, 100, 150, seed=1).assign(sample=lambda table: table["sample"] + 360)
-    found = only_training(small, splits, groups)
+    extra = samples_of(400, 100, 150, seed=1).assign(sample=lambda table: table["sample"] + 360)
+    found = only_training(extra, splits, groups)
     assert (found["split"] == "train").all()
     parts = {}
     for row in splits.itertuples():
         parts.setdefault(groups[row.image], set()).add(row.split)
     expected = [
         row.sample
-        for row in small.itertuples()
+        for row in extra.itertuples()
         if parts.get(groups[row.image], set()) - {"unused"} == {"train"}
     ]
     assert found["sample"].tolist() == expected
-    assert 0 < len(found) < len(small)
+    assert 0 < len(found) < len(extra)
     both = pd.concat([splits, found])
     assert leaking(both, groups) == leaking(splits, groups)
 
 
-def test_without_small_crops_tables_of_no_row_go_from_file_to_file(tmp_path):
+def test_without_extra_crops_tables_of_no_row_go_from_file_to_file(tmp_path):
     groups, samples = groups_of(150, 40), samples_of(300, 60, 120)
     splits = random_split(samples, 0.2, 0.2, 5)
     table = samples.drop(columns=["sample", "flip"])[:0]
@@ -254,12 +255,10 @@ def test_summary_of_a_small_table():
     ]
     splits = pd.DataFrame(rows, columns=["image", "label", "flip", "split"])
     # c.png shows the scene of b.png; e.png has no crop that is large enough.
-    photographs = pd.DataFrame(
-        {"image": [f"{name}.png" for name in "abcde"], "group": [0, 1, 1, 2, 3]}
-    )
+    images = pd.DataFrame({"image": [f"{name}.png" for name in "abcde"], "group": [0, 1, 1, 2, 3]})
     validation = {"images": 5, "left_out": ["f.png", "g.png"], "faces": 9}
-    small = pd.DataFrame({"image": ["e.png"] * 3, "label": [1, 0, 0]})
-    counts = summary(splits, small, photographs, validation)
+    extra = pd.DataFrame({"image": ["e.png"] * 3, "label": [1, 0, 0]})
+    counts = summary(splits, extra, images, validation)
     assert headline(counts) == {"images": 5, "test": 3, "leaks": 2}
     assert counts == {
         "images": 5,
@@ -272,8 +271,8 @@ def test_summary_of_a_small_table():
         "train": 1,
         "val": 1,
         "test": 3,
-        "small_crops": 3,
-        "small_crops_without_mask": 2,
+        "extra_crops": 3,
+        "extra_crops_without_mask": 2,
         "leaking_test_samples": 2,
     }
 
@@ -281,16 +280,16 @@ def test_summary_of_a_small_table():
 @given(
     crops=st.integers(30, 200),
     rare=st.floats(0.2, 0.5),
-    photographs=st.integers(12, 120),
+    images=st.integers(12, 120),
     pairs=st.integers(0, 6),
     shares=st.tuples(st.floats(0.1, 0.4), st.floats(0.1, 0.4)),
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(["random", "grouped"]),
 )
-def test_whatever_is_divided(crops, rare, photographs, pairs, shares, seed, kind):
-    """Every sample is on one side, all sides hold both classes, or it is said why not."""
-    samples = samples_of(crops, int(rare * crops), photographs, seed)
-    groups = groups_of(photographs, pairs)
+def test_whatever_is_divided(crops, rare, images, pairs, shares, seed, kind):
+    """Every sample is in one part, all parts hold both classes, or it is said why not."""
+    samples = samples_of(crops, int(rare * crops), images, seed)
+    groups = groups_of(images, pairs)
     try:
         splits = split(samples, groups, Split(kind=kind, test=shares[0], val=shares[1], seed=seed))
     except InputError as error:
@@ -313,3 +312,120 @@ def test_a_grouped_split_that_leaks_stops_the_run(monkeypatch):
     monkeypatch.setattr(splits, "leaking", lambda *_: 3)
     with pytest.raises(AssertionError, match="3 test samples leak"):
         grouped_split(samples, groups, 0.2, 0.2, 1)
+
+
+# Flipped copies: mirrored boxes against mirrored pixels.
+
+BOX = ["box_x0", "box_y0", "box_x1", "box_y1"]
+
+
+def crops_of(labels, seed=0):
+    """Random crops of 12-40 px with a random box in each, one for every label."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for face, label in enumerate(labels):
+        width, height = (int(side) for side in rng.integers(12, 41, 2))
+        x0, x1 = sorted(int(x) for x in rng.choice(width + 1, 2, replace=False))
+        y0, y1 = sorted(int(y) for y in rng.choice(height + 1, 2, replace=False))
+        row = (f"{face % 7}.png", face, label, 5, 9, 5 + width, 9 + height, x0, y0, x1, y1, 0, 1)
+        rows.append(row)
+    columns = ["image", "face", "label", "x0", "y0", "x1", "y1", *BOX, "enclosed", "touched"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_a_mirrored_box_holds_the_mirrored_pixels_of_the_box():
+    crops = crops_of([0, 1] * 20)
+    rng = np.random.default_rng(1)
+    for row, flip in zip(crops.itertuples(), splits.mirror(crops).itertuples(), strict=True):
+        pixels = rng.integers(0, 256, (row.y1 - row.y0, row.x1 - row.x0, 3))
+        box = pixels[row.box_y0 : row.box_y1, row.box_x0 : row.box_x1]
+        mirrored = np.flip(pixels, axis=1)
+        found = mirrored[flip.box_y0 : flip.box_y1, flip.box_x0 : flip.box_x1]
+        np.testing.assert_array_equal(found, np.flip(box, axis=1))
+        assert flip.flip == 1
+
+
+def test_a_mirror_seen_in_a_mirror_is_the_crop_itself():
+    crops = crops_of([0, 1] * 20)
+    once = splits.mirror(crops)
+    assert not once[BOX].equals(crops[BOX])
+    pd.testing.assert_frame_equal(splits.mirror(once).drop(columns="flip"), crops)
+
+
+@pytest.mark.parametrize(("rare", "common"), [(0, 1), (1, 0)])
+def test_each_crop_of_the_minority_class_comes_once_more_at_the_end(rare, common):
+    crops = crops_of([common, rare, common, common, rare])
+    samples = splits.add_flips(crops, True)
+    assert list(samples["sample"]) == list(range(7))
+    assert list(samples["flip"]) == [0, 0, 0, 0, 0, 1, 1]
+    assert list(samples["face"]) == [0, 1, 2, 3, 4, 1, 4]
+    assert list(samples["label"]) == [common, rare, common, common, rare, rare, rare]
+    pd.testing.assert_frame_equal(samples[:5].drop(columns=["sample", "flip"]), crops)
+    # A flip is the same piece of the same image.
+    region = ["image", "x0", "y0", "x1", "y1"]
+    assert samples.loc[[5, 6], region].to_numpy().tolist() == (
+        samples.loc[[1, 4], region].to_numpy().tolist()
+    )
+
+
+def test_without_balance_the_samples_are_the_crops():
+    crops = crops_of([1, 0, 1])
+    samples = splits.add_flips(crops, False)
+    assert list(samples.columns) == ["sample", *crops.columns, "flip"]
+    assert not samples["flip"].any()
+    pd.testing.assert_frame_equal(samples[crops.columns], crops)
+
+
+def test_the_crops_given_are_left_as_they_are():
+    crops = crops_of([1, 0, 1])
+    before = crops.copy(deep=True)
+    splits.add_flips(crops, True)
+    pd.testing.assert_frame_equal(crops, before)
+
+
+def test_a_class_alone_has_no_minority_to_copy():
+    # Doubling the only class would balance nothing.
+    assert len(splits.add_flips(crops_of([1, 1, 1]), True)) == 3
+
+
+def test_extra_crops_are_numbered_after_the_samples():
+    extra = crops_of([1, 0, 1])
+    rows = splits.number_on(extra, 7)
+    assert rows["sample"].tolist() == [7, 8, 9]
+    assert list(rows) == list(splits.add_flips(extra, True))
+    pd.testing.assert_frame_equal(rows[list(extra)], extra)
+    assert (rows["flip"] == 0).all()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize(
+    ("faces", "min_area"),
+    [pytest.param(1, 10**9, id="min_area too high"), pytest.param(0, 0, id="all classes dropped")],
+)
+def test_no_crop_at_all_ends_in_a_message(faces, min_area, enabled):
+    """Whichever step notices first must say so in words."""
+    table = pd.DataFrame(
+        {"image": ["a.png"], "face": [0], "width": [20], "height": [20], "name": "with_mask"}
+        | {"label": [1], "xmin": [2], "ymin": [2], "xmax": [9], "ymax": [9]}
+    )
+    with pytest.raises(InputError, match=r"min_area|classes"):
+        crops, _ = crop_table(table[:faces], "manhattan", 5, 2, min_area)
+        splits.random_split(splits.add_flips(crops, enabled), 0.2, 0.2, 0)
+
+
+@given(labels=st.lists(st.integers(0, 1), min_size=1, max_size=60), seed=st.integers(0, 2**32 - 1))
+def test_whatever_is_balanced(labels, seed):
+    crops = crops_of(labels, seed)
+    samples = splits.add_flips(crops, True)
+    flips = samples[samples["flip"] == 1]
+    minority = min((0, 1), key=lambda label: (labels.count(label), label))
+    assert len(flips) == labels.count(minority)
+    assert set(flips["label"]) <= {minority}
+    # Boxes stay in their crops and keep their size.
+    width, height = flips["x1"] - flips["x0"], flips["y1"] - flips["y0"]
+    assert ((flips["box_x0"] >= 0) & (flips["box_x1"] <= width)).all()
+    assert ((flips["box_y0"] >= 0) & (flips["box_y1"] <= height)).all()
+    originals = crops[crops["label"] == minority]
+    for low, high in (("box_x0", "box_x1"), ("box_y0", "box_y1")):
+        assert list(flips[high] - flips[low]) == list(originals[high] - originals[low])
+    pd.testing.assert_frame_equal(splits.mirror(splits.mirror(crops)).drop(columns="flip"), crops)

@@ -1,4 +1,4 @@
-"""The whole pipeline as a user runs it: DVC, real stages, a tiny dataset drawn on the spot.
+"""The whole pipeline as a user runs it: DVC, real stages, a tiny synthetic dataset.
 
 The small project of conftest.py has run once; tests look at it, or work on copies of it.
 """
@@ -18,9 +18,9 @@ from conftest import (
     LOSS,
     MEASURED,
     ROOT,
-    ROW,
     SMALL,
     STUDY,
+    VARIANT,
     checkout,
     commit,
     dvc,
@@ -95,13 +95,13 @@ def overlap(rows):
 
 
 def check_metrics(folder, pipeline, name, epochs=None):
-    """Metrics and records of an experiment against what its network answered."""
+    """Metrics and records of an experiment against what its network predicted."""
     shown = read_json(folder / f"metrics/{name}.json")
     records = folder / "report/records" / pipeline
     full = read_json(records / f"statistics/{name}.json")
     data = read_json(folder / "data/counts.json")
     tested = pd.read_csv(records / f"predictions/{name}.csv")
-    answers = pd.read_csv(folder / f"models/{name}/predictions.csv")
+    predictions = pd.read_csv(folder / f"models/{name}/predictions.csv")
     splits = pd.read_csv(folder / "data/splits.csv").set_index("sample")
 
     right = tested["actual"] == tested["predicted"]
@@ -109,7 +109,7 @@ def check_metrics(folder, pipeline, name, epochs=None):
     common = splits.loc[splits["split"] == "train", "label"].mode()[0]
     labels = splits.loc[tested["sample"], "label"]
     iou = overlap(tested)
-    val = answers[answers["split"] == "val"]
+    val = predictions[predictions["split"] == "val"]
     assert shown == pytest.approx(
         {
             "accuracy": right.mean(),
@@ -128,8 +128,8 @@ def check_metrics(folder, pipeline, name, epochs=None):
     assert full["test"]["balanced_accuracy"] == pytest.approx(sum(recalls) / 2)
     assert list(tested["actual"]) == list(labels.map(dict(enumerate(reversed(CLASSES)))))
     assert full["count"] == 1
-    for figure, interval in full["intervals"].items():
-        assert interval["value"] == pytest.approx(full["test"][figure])
+    for metric, interval in full["intervals"].items():
+        assert interval["value"] == pytest.approx(full["test"][metric])
         assert interval["low"] <= interval["value"] <= interval["high"]
     if epochs:
         history = pd.read_csv(records / f"history/{name}.csv")
@@ -146,19 +146,19 @@ def test_metrics_agree_with_the_predictions(project, name, epochs):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_parameters_are_those_published(project, name):
-    told = read_json(project / f"report/records/study/statistics/{name}.json")["params"]
+    reported = read_json(project / f"report/records/study/statistics/{name}.json")["params"]
     published = pd.read_csv(ROOT / "reference/published_results.csv", index_col="id").loc[name]
-    assert told == {
+    assert reported == {
         "total": published["total_params"], "trainable": published["trainable_params"]
     }  # fmt: skip
 
 
 def test_a_model_says_what_it_was_made_with(project):
-    told = read_json(project / "models/scratch_1/config.json")
-    assert told == read_json(project / "data/configs/study/scratch_1.json")
-    assert (told["seed"], told["input_size"], told["epochs"]) == (42, 128, 1)
+    reported = read_json(project / "models/scratch_1/config.json")
+    assert reported == read_json(project / "data/configs/study/scratch_1.json")
+    assert (reported["seed"], reported["input_size"], reported["epochs"]) == (42, 128, 1)
     # Filled in from defaults.
-    assert told["class_weights"] == dict.fromkeys(CLASSES, 1)
+    assert reported["class_weights"] == dict.fromkeys(CLASSES, 1)
 
 
 def test_what_a_search_finds_is_what_its_experiment_trains_with(project):
@@ -174,10 +174,11 @@ def test_what_a_search_finds_is_what_its_experiment_trains_with(project):
     best = trials.loc[trials["val_loss"].idxmin()]
     assert {key: best[key] for key in found} == found
     assert read_json(record / "best.json")["val_loss"] == pytest.approx(best["val_loss"])
-    told = read_json(project / "models/mobilenet_tuned/config.json")
-    assert told["optimizer"]["learning_rate"] == found["learning_rate"]
+    reported = read_json(project / "models/mobilenet_tuned/config.json")
+    assert reported["optimizer"]["learning_rate"] == found["learning_rate"]
     base = read_json(project / "data/configs/study/mobilenet_1.json")
-    assert {key for key in base if told[key] != base[key]} <= {"network", "dropout", "optimizer"}
+    changed = {key for key in base if reported[key] != base[key]}
+    assert changed <= {"network", "dropout", "optimizer"}
     assert not (project / ".resume/tune/mobilenet").exists()
 
 
@@ -194,60 +195,60 @@ def test_data_counts_agree_with_the_tables(project):
         assert counts[name] == (splits["split"] == name).sum() > 0
     shown = read_json(project / "metrics/data.json")
     assert (shown["images"], shown["test"]) == (16, counts["test"])
-    # Test samples that share a photograph with others.
+    # Test samples that share an image with others.
     test = splits["split"] == "test"
     leaking = splits.loc[test, "image"].isin(splits.loc[~test, "image"]).sum()
     assert shown["leaks"] >= leaking > 0
 
 
-def test_small_crops_are_kept_beside(project):
+def test_extra_crops_are_kept_beside(project):
     data = project / "data"
-    samples, small, trained, splits = (
+    samples, extra, trained, splits = (
         pd.read_csv(data / f"{name}.csv")
-        for name in ("samples", "small_samples", "small_splits", "splits")
+        for name in ("samples", "extra_samples", "extra_splits", "splits")
     )
     faces = pd.read_csv(data / "annotations.csv")
     keys = ["image", "face"]
-    crops = pd.concat([samples[samples["flip"] == 0], small])
+    crops = pd.concat([samples[samples["flip"] == 0], extra])
     assert sorted(map(tuple, crops[keys].to_numpy())) == sorted(map(tuple, faces[keys].to_numpy()))
-    assert [*samples["sample"], *small["sample"]] == list(range(len(samples) + len(small)))
-    assert len(pd.read_csv(data / "crops/own/shapes.csv")) == len(samples) + len(small)
+    assert [*samples["sample"], *extra["sample"]] == list(range(len(samples) + len(extra)))
+    assert len(pd.read_csv(data / "crops/native/shapes.csv")) == len(samples) + len(extra)
     assert len(np.load(data / "crops/128/inputs.npy", mmap_mode="r")) == len(samples)
     judges = splits[splits["split"].isin(["val", "test"])]
-    assert 0 < len(trained) < len(small)
+    assert 0 < len(trained) < len(extra)
     assert not set(trained["image"]) & set(judges["image"])
     counts = read_json(data / "counts.json")
-    assert counts["small_crops"] == len(trained)
-    assert counts["small_crops_without_mask"] == (trained["label"] == 0).sum()
+    assert counts["extra_crops"] == len(trained)
+    assert counts["extra_crops_without_mask"] == (trained["label"] == 0).sum()
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_a_localizer_learns_from_small_crops_if_it_is_asked_to(copy, call, monkeypatch, wanted):
+def test_a_localizer_learns_from_extra_crops_if_that_is_wanted(copy, call, monkeypatch, wanted):
     class Seen(Exception):
         pass
 
-    def only_look(settings, application, weights, crops, splits, *others):
+    def only_look(settings, crops, splits, *others):
         raise Seen(splits)
 
     monkeypatch.setattr(localize.localizer, "train", only_look)
     call(copy, write_configs, "localizer")
     file = copy / "data/configs/localizer/localizer.json"
-    file.write_text(json.dumps(read_json(file) | {"small_crops": wanted}))
-    with pytest.raises(Seen) as told:
+    file.write_text(json.dumps(read_json(file) | {"extra_crops": wanted}))
+    with pytest.raises(Seen) as caught:
         call(copy, localize.localize, "localizer")
-    passed = told.value.args[0]
-    own, small = (pd.read_csv(copy / f"data/{name}.csv") for name in ("splits", "small_splits"))
+    passed = caught.value.args[0]
+    own, extra = (pd.read_csv(copy / f"data/{name}.csv") for name in ("splits", "extra_splits"))
     for part, numbers in own.groupby("split")["sample"]:
-        more = small["sample"] if wanted and part == "train" else []
+        more = extra["sample"] if wanted and part == "train" else []
         assert [*passed.loc[passed["split"] == part, "sample"]] == [*numbers, *more]
-    # The number of a row is where its pixels are: their proportions are its rectangle's.
+    # The number of a row is where its pixels are: their aspect is its crop region's.
     sizes = passed[["x1", "y1"]].to_numpy() - passed[["x0", "y0"]].to_numpy()
-    shapes = pd.read_csv(copy / "data/crops/own/shapes.csv").to_numpy()[passed["sample"]]
+    shapes = pd.read_csv(copy / "data/crops/native/shapes.csv").to_numpy()[passed["sample"]]
     shrunk = np.minimum(1, 320 / sizes.max(axis=1, keepdims=True))
     assert np.abs(shapes - sizes * shrunk).max() <= 1
 
 
-def test_repeats_are_trained_with_seeds_of_their_own_and_their_spread_is_told(copy, call):
+def test_repeats_are_trained_with_seeds_of_their_own_and_their_std_is_reported(copy, call):
     file = copy / "data/configs/study/mobilenet_1.json"
     file.write_text(json.dumps(read_json(file) | {"repeats": 2}))
     before = pd.read_csv(copy / "models/mobilenet_1/history.csv")
@@ -257,29 +258,29 @@ def test_repeats_are_trained_with_seeds_of_their_own_and_their_spread_is_told(co
     first, second = (pd.read_csv(folder / "history.csv") for folder in folders)
     np.testing.assert_allclose(first["loss"], before["loss"], rtol=1e-4)  # what it was without
     assert abs(first["loss"] - second["loss"]).min() > 1e-3
-    answers = [
+    predictions = [
         pd.read_csv(folder / "predictions.csv").query("split == 'test'") for folder in folders
     ]
-    values = [overlap(table).mean() for table in answers]
+    values = [overlap(table).mean() for table in predictions]
     shown = read_json(copy / "metrics/mobilenet_1.json")
     assert shown["iou"] == pytest.approx(values[0], abs=1e-5)
     assert shown["iou_mean"] == pytest.approx(np.mean(values), abs=1e-5)
     assert shown["iou_std"] == pytest.approx(np.std(values, ddof=1), abs=1e-5)
-    told = read_json(copy / "report/records/study/statistics/mobilenet_1.json")
-    assert told["count"] == 2
+    reported = read_json(copy / "report/records/study/statistics/mobilenet_1.json")
+    assert reported["count"] == 2
 
 
-def test_the_report_names_every_experiment_and_its_pictures_exist(project):
+def test_the_report_names_every_experiment_and_its_plots_exist(project):
     folder = project / "report"
     text = (folder / "REPORT.md").read_text()
     for name in MEASURED:
         assert f"`{name}`" in text
-        assert f"figures/curves/{name}.png" in text
+        assert f"plots/curves/{name}.png" in text
     linked = {part.split(")")[0] for part in text.split("](")[1:]}
-    pictures = {link for link in linked if link.startswith("figures/")}
-    assert len(pictures) >= len(MEASURED) + 4
-    for picture in pictures:
-        assert (folder / picture).stat().st_size > 2000
+    plots = {link for link in linked if link.startswith("plots/")}
+    assert len(plots) >= len(MEASURED) + 4
+    for plot in plots:
+        assert (folder / plot).stat().st_size > 2000
     assert "random weights" in text
 
 
@@ -316,8 +317,8 @@ def test_the_plots_page_draws_without_network(copy, tmp_path):
 def test_one_changed_value_reruns_its_experiment_alone(copy):
     output = dvc(copy, "exp", "run", "-S", "experiments.scratch_1.epochs=2")
     assert sorted(ran(output)) == ["evaluate@scratch_1", "report", "resolve", "train@scratch_1"]
-    told = read_json(copy / "report/records/study/statistics/scratch_1.json")
-    assert told["epochs"] == 2
+    reported = read_json(copy / "report/records/study/statistics/scratch_1.json")
+    assert reported["epochs"] == 2
 
 
 @pytest.mark.parametrize(
@@ -337,7 +338,7 @@ def test_a_changed_value_is_due_again_where_it_is_used(copy, setting, trained):
 
 
 def test_random_and_grouped_are_compared_row_by_row(copy, call):
-    packed = [copy / f"data/{name}samples.csv" for name in ("", "small_")]
+    packed = [copy / f"data/{name}samples.csv" for name in ("", "extra_")]
     before = [path.read_bytes() for path in packed]
     edit_params(copy, lambda params: params.update(split="grouped_0"))
     for stage, *arguments in (
@@ -346,7 +347,7 @@ def test_random_and_grouped_are_compared_row_by_row(copy, call):
         (evaluate, "study", "scratch_1"),
     ):
         call(copy, stage, *arguments)
-    # What pack and embed depend on is the same: no photograph is decoded again.
+    # What pack and embed depend on is the same: no image is decoded again.
     assert [path.read_bytes() for path in packed] == before
     assert read_json(copy / "metrics/data.json")["leaks"] == 0
     check_metrics(copy, "study", "scratch_1", 1)
@@ -363,7 +364,7 @@ def test_random_and_grouped_are_compared_row_by_row(copy, call):
     assert len(rows) > 20
 
 
-def test_figures_of_the_whole_study_fit_a_screen(project, tmp_path):
+def test_metrics_of_the_whole_study_fit_a_screen(project, tmp_path):
     folder = checkout(tmp_path)
     run(folder, "git", "init", "-q")
     names = pd.read_csv(ROOT / "reference/published_results.csv")["id"]
@@ -377,8 +378,8 @@ def test_figures_of_the_whole_study_fit_a_screen(project, tmp_path):
     lines = dvc(folder, "metrics", "show").splitlines()
     assert len(lines) == 1 + 19 + 2 + 1
     assert max(map(len, lines)) <= 160
-    told = {line.split()[0] for line in lines[1:]}
-    assert {f"metrics/{name}.json" for name in names} < told
+    reported = {line.split()[0] for line in lines[1:]}
+    assert {f"metrics/{name}.json" for name in names} < reported
 
 
 def files(folder):
@@ -390,16 +391,16 @@ def files(folder):
 
 
 def test_another_dataset_changes_no_path(project, tmp_path, call):
-    """The same photographs under another name: the same files, byte for byte."""
+    """The same images under another name: the same files, byte for byte."""
 
     def mine(params):
         SMALL[STUDY](params)
         params["dataset"] = "mine"
-        params["datasets"]["mine"] = {**params["datasets"]["sample"], "source": "../photographs"}
+        params["datasets"]["mine"] = {**params["datasets"]["sample"], "source": "../images"}
 
     folder = tmp_path / "project"
     checkout(folder, {**SMALL, STUDY: mine})
-    draw_dataset(tmp_path / "photographs", 16)
+    draw_dataset(tmp_path / "images", 16)
     for stage in (fetch, parse, crop, split, pack):
         call(folder, stage)
     own, theirs = files(folder / "data"), files(project / "data")
@@ -415,8 +416,8 @@ def test_stages_without_networks_do_not_wait_for_tensorflow():
         f"print('{name}', sorted({{'tensorflow', 'keras'}} & {{*sys.modules}}))\n"
         for name in names
     )
-    told = run(ROOT, sys.executable, "-c", code)
-    assert told.splitlines() == [f"{name} []" for name in names]
+    reported = run(ROOT, sys.executable, "-c", code)
+    assert reported.splitlines() == [f"{name} []" for name in names]
 
 
 # What a user can mend.
@@ -424,7 +425,7 @@ def test_stages_without_networks_do_not_wait_for_tensorflow():
 
 @pytest.fixture
 def own(tmp_path):
-    """A project whose dataset is a user's own folder of drawn photographs."""
+    """A project whose dataset is a user's own folder of synthetic images."""
 
     def point(params):
         params["dataset"] = "mine"
@@ -443,18 +444,18 @@ def contents(folder):
     }
 
 
-def photographs(folder):
+def images(folder):
     return sorted((folder / "mine/images").iterdir())
 
 
 def remove_image(folder):
-    path = photographs(folder)[1]
+    path = images(folder)[1]
     path.unlink()
     return [f"{path.stem}.xml", "missing"]
 
 
 def truncate_image(folder):
-    path = photographs(folder)[1]
+    path = images(folder)[1]
     path.write_bytes(path.read_bytes()[:100])
     return [path.name, "not a readable image"]
 
@@ -509,10 +510,10 @@ def missing_source(folder):
 def test_wrong_input_ends_in_one_message_and_touches_nothing(own, call, spoil):
     expected = spoil(own)
     before = contents(own / "mine")
-    with pytest.raises(SystemExit) as told:
+    with pytest.raises(SystemExit) as caught:
         for stage in (fetch, parse):
             call(own, stage)
-    message = str(told.value.code)
+    message = str(caught.value.code)
     assert re.match(r"\nThe (fetch|parse) stage stopped: ", message)
     for word in expected:
         assert word in message
@@ -521,9 +522,9 @@ def test_wrong_input_ends_in_one_message_and_touches_nothing(own, call, spoil):
 
 def test_missing_weights_are_named(own, call):
     edit_params(own, lambda params: params["datasets"]["mine"].update(weights="no-weights"))
-    with pytest.raises(SystemExit, match="no-weights") as told:
+    with pytest.raises(SystemExit, match="no-weights") as caught:
         call(own, embed, "mobilenet_v2")
-    assert "mobilenet_v2*.h5" in str(told.value.code)
+    assert "mobilenet_v2*.h5" in str(caught.value.code)
 
 
 def test_the_ci_gate_runs_the_commands_of_the_readme():
@@ -558,7 +559,7 @@ def test_each_pipeline_runs_by_itself_and_once(beyond):
     assert sorted(losses) == sorted(f"{place}:{name}" for name in ["resolve", *each, "report"])
     place = "pipelines/localizer/dvc.yaml"
     each = [f"{kind}@{name}" for kind in ("localize", "evaluate") for name in LOCALIZERS]
-    others = ["resolve", f"ensemble@{ENSEMBLE}", f"ablate@{ROW}", f"report@{ENSEMBLE}"]
+    others = ["resolve", f"ensemble@{ENSEMBLE}", f"ablate@{VARIANT}", f"report@{ENSEMBLE}"]
     assert sorted(localizer) == sorted(f"{place}:{name}" for name in [*each, *others])
     assert ran(dvc(folder, "repro", "--all-pipelines")) == []
     assert run(folder, "git", "status", "--porcelain") == ""
@@ -582,11 +583,11 @@ def test_the_page_of_losses_compares_them(beyond):
 
 
 @pytest.mark.slow
-def test_localizers_answer_on_samples_and_never_on_small_crops(beyond):
+def test_localizers_predict_on_samples_and_never_on_extra_crops(beyond):
     samples = pd.read_csv(beyond[0] / "data/samples.csv")
     for name in LOCALIZERS:
-        answers = pd.read_csv(beyond[0] / "models" / name / "predictions.csv")
-        assert sorted(answers["sample"]) == sorted(samples["sample"])
+        predictions = pd.read_csv(beyond[0] / "models" / name / "predictions.csv")
+        assert sorted(predictions["sample"]) == sorted(samples["sample"])
 
 
 @pytest.mark.slow
@@ -595,11 +596,11 @@ def test_an_ensemble_lies_between_its_members(beyond):
     tables = {
         name: pd.read_csv(records / f"predictions/{name}.csv") for name in (ENSEMBLE, *LOCALIZERS)
     }
-    told = read_json(records / f"statistics/{ENSEMBLE}.json")
-    assert told["networks"] == 2
-    assert told["test"]["mean_iou"] == pytest.approx(overlap(tables[ENSEMBLE]).mean(), abs=1e-5)
+    reported = read_json(records / f"statistics/{ENSEMBLE}.json")
+    assert reported["networks"] == 2
+    assert reported["test"]["mean_iou"] == pytest.approx(overlap(tables[ENSEMBLE]).mean(), abs=1e-5)
     shown = read_json(beyond[0] / f"metrics/{ENSEMBLE}.json")
-    assert shown["iou"] == told["test"]["mean_iou"]
+    assert shown["iou"] == reported["test"]["mean_iou"]
     fused, *members = (table["pred_x0"] for table in tables.values())
     low, high = np.min(members, axis=0), np.max(members, axis=0)
     assert (low < high).any()
@@ -607,23 +608,23 @@ def test_an_ensemble_lies_between_its_members(beyond):
 
 
 @pytest.mark.slow
-def test_rows_of_the_ablation_do_not_see_the_test_samples(beyond):
-    figures = read_json(beyond[0] / f"report/records/localizer/ablation/{ROW}.json")
-    assert list(figures) == ["val", "train_seconds"]
-    assert len(figures["val"]["accuracy"]) == len(figures["train_seconds"]) == 1
-    files = [*(beyond[0] / "models/ablation" / ROW).rglob("predictions.csv")]
+def test_variants_of_the_ablation_do_not_see_the_test_samples(beyond):
+    measured = read_json(beyond[0] / f"report/records/localizer/ablation/{VARIANT}.json")
+    assert list(measured) == ["val", "train_seconds"]
+    assert len(measured["val"]["accuracy"]) == len(measured["train_seconds"]) == 1
+    files = [*(beyond[0] / "models/ablation" / VARIANT).rglob("predictions.csv")]
     assert files
-    for answers in files:
-        assert set(pd.read_csv(answers)["split"]) == {"val"}
+    for predictions in files:
+        assert set(pd.read_csv(predictions)["split"]) == {"val"}
 
 
 @pytest.mark.slow
-def test_the_page_of_localizers_tells_of_all_and_its_pictures_exist(beyond):
+def test_the_page_of_localizers_shows_all_and_its_plots_exist(beyond):
     folder = beyond[0] / "report/localizer" / ENSEMBLE
     text = (folder / "README.md").read_text()
-    for name in (*LOCALIZERS, ENSEMBLE, ROW):
-        assert f"| `{name}` |" in text
+    for name in (*LOCALIZERS, ENSEMBLE, VARIANT):
+        assert re.search(rf"^\| `{name}` +\|", text, re.MULTILINE)
     linked = {part.split(")")[0] for part in text.split("](")[1:]}
     assert len(linked) >= 4
-    for picture in linked:
-        assert (folder / picture).stat().st_size > 2000
+    for plot in linked:
+        assert (folder / plot).stat().st_size > 2000

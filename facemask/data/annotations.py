@@ -1,4 +1,4 @@
-"""Pascal-VOC annotations: one XML file a photograph becomes one row a face."""
+"""Pascal-VOC annotations: one XML file an image, one row a face."""
 
 import math
 import unicodedata
@@ -11,7 +11,7 @@ import pandas as pd
 from lxml import etree
 
 from facemask.data import issues
-from facemask.data.issues import Defect
+from facemask.data.issues import Issue
 from facemask.errors import InputError
 
 LABELS = {"without_mask": 0, "with_mask": 1}
@@ -30,45 +30,45 @@ MAX_BYTES = 10_000_000  # of one annotation; a face takes some 400
 
 Box = tuple[int, int, int, int]
 Row = dict[str, Any]
-# Says of an annotation: outcome, what, and the object's number.
-Tell = Callable[..., None]
+# Takes severity, message and the object's number.
+Report = Callable[..., None]
 
 
 def parse(
     paths: Sequence[Path],
-    photographs: pd.DataFrame,
+    inventory: pd.DataFrame,
     classes: Mapping[str, str | None],
-    known: Sequence[Defect] = (),
+    known: Sequence[Issue] = (),
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read annotation files into one table and say what was found on the way.
+    """Read annotation files into one table, and report issues.
 
     Args:
-        paths: the XML files; each belongs to the photograph of the same stem.
-        photographs: the table of `images.survey`.
-        classes: what each class name stands for: with_mask, without_mask, or None to drop it.
-        known: defects of photographs, as `images.survey` found them.
+        paths: the XML files; each belongs to the image of the same stem.
+        inventory: the table of `images.inventory`.
+        classes: what each class name means: with_mask, without_mask, or None to drop it.
+        known: issues of images, as `images.inventory` found them.
 
     Returns:
         faces: columns image, face (number of the object in its file), width, height (px), name (the
             class as written), label (1 with mask, 0 without), xmin, ymin, xmax, ymax: an inclusive
-            range of 0-based pixels, clipped to the image. Sorted by image name. Photographs with an
+            range of 0-based pixels, clipped to the image. Sorted by image name. Images with an
             error are left out.
         validation: counts of the images used, of their faces and classes; the images left out; how
-            many defects of each outcome there are; and all defects.
+            many issues of each severity there are; and all issues.
     """
-    unreadable = [defect.file for defect in known if defect.outcome == "error"]
-    pairs, found = _pair(paths, photographs, unreadable)
+    unreadable = [issue.file for issue in known if issue.severity == "error"]
+    pairs, found = _pair(paths, inventory, unreadable)
     rows: list[Row] = []
-    left_out = {*unreadable, *photographs["image"]} - {photograph.image for _, photograph in pairs}
-    for path, photograph in pairs:
-        faces, told = _read(path, photograph.image, photograph.width, photograph.height, classes)
-        found += told
-        if any(defect.outcome == "error" for defect in told):
-            left_out.add(photograph.image)
+    left_out = {*unreadable, *inventory["image"]} - {listed.image for _, listed in pairs}
+    for path, listed in pairs:
+        faces, issues_of_file = _read(path, listed.image, listed.width, listed.height, classes)
+        found += issues_of_file
+        if any(issue.severity == "error" for issue in issues_of_file):
+            left_out.add(listed.image)
         else:
             rows += faces
     return _table(rows, classes), _validation(
-        rows, classes, len(photographs) + len(unreadable), sorted(left_out), [*known, *found]
+        rows, classes, len(inventory) + len(unreadable), sorted(left_out), [*known, *found]
     )
 
 
@@ -78,10 +78,10 @@ def _stem(name: str) -> str:
 
 
 def _pair(
-    paths: Sequence[Path], photographs: pd.DataFrame, unreadable: Sequence[str]
-) -> tuple[list[tuple[Path, Any]], list[Defect]]:
-    """Find the photograph of each annotation, a row of the table, and say which have none."""
-    rows = {photograph.image: photograph for photograph in photographs.itertuples()}
+    paths: Sequence[Path], inventory: pd.DataFrame, unreadable: Sequence[str]
+) -> tuple[list[tuple[Path, Any]], list[Issue]]:
+    """Find the image of each annotation, a row of the table, and report which have none."""
+    rows = {listed.image: listed for listed in inventory.itertuples()}
     by_stem = defaultdict(list)
     for name in [*rows, *unreadable]:
         by_stem[_stem(name)].append(name)
@@ -95,45 +95,45 @@ def _pair(
             near = any_case.get(_stem(path.name).casefold())
             hint = f"; {near} differs in case alone: rename one of them" if near else "; add it"
             found.append(
-                Defect(path.name, None, "error", f"its photograph is missing from the images{hint}")
+                Issue(path.name, None, "error", f"its image is missing from the images{hint}")
             )
     annotated = {_stem(path.name) for path in paths}
     for stem, names in by_stem.items():
         if len(names) > 1:
             what = f"{stem}.xml can only be of one of {', '.join(names)}; rename the others"
         elif stem not in annotated:
-            what = f"photograph without annotation; add {stem}.xml, which may mark no face"
+            what = f"image without annotation; add {stem}.xml, which may hold no object"
         else:
             continue
-        found += [Defect(name, None, "error", what) for name in names if name in rows]
+        found += [Issue(name, None, "error", what) for name in names if name in rows]
     return pairs, found
 
 
 def _read(
     path: Path, image: str, width: int, height: int, classes: Mapping[str, str | None]
-) -> tuple[list[Row], list[Defect]]:
-    """Return the faces of one file and its defects; the faces count if none is an error."""
-    found: list[Defect] = []
+) -> tuple[list[Row], list[Issue]]:
+    """Return the faces of one file and its issues; the faces count if none is an error."""
+    found: list[Issue] = []
 
-    def tell(outcome: issues.Outcome, what: str, face: int | None = None) -> None:
-        found.append(Defect(path.name, face, outcome, what))
+    def report(severity: issues.Severity, message: str, face: int | None = None) -> None:
+        found.append(Issue(path.name, face, severity, message))
 
     try:
         root = _root(path)
     except InputError as error:
-        tell("error", str(error))
+        report("error", str(error))
         return [], found
-    _compare_size(root, image, (width, height), tell)
-    _compare_name(root, image, tell)
-    rows = list(_faces(root, (width, height), classes, tell))
+    _compare_size(root, image, (width, height), report)
+    _compare_name(root, image, report)
+    rows = list(_faces(root, (width, height), classes, report))
     if root.find("{*}object") is None:
-        tell("warning", "no face is marked")
+        report("warning", "no face is annotated")
     return [{"image": image, "width": width, "height": height, **row} for row in rows], found
 
 
 def _root(path: Path) -> Any:  # noqa: ANN401 - the stubs of lxml lack what is asked here
     if path.stat().st_size > MAX_BYTES:
-        raise InputError(f"larger than {MAX_BYTES:,} bytes: no annotation of one photograph")
+        raise InputError(f"larger than {MAX_BYTES:,} bytes: no annotation of one image")
     try:
         root: Any = etree.fromstring(path.read_bytes(), PARSER)
     except etree.XMLSyntaxError as error:
@@ -151,53 +151,53 @@ def _text(element: Any, *keys: str) -> str:  # noqa: ANN401
     return (element.findtext("/".join(f"{{*}}{key}" for key in keys)) or "").strip()
 
 
-def _compare_size(root: Any, image: str, size: tuple[int, int], tell: Tell) -> None:  # noqa: ANN401
+def _compare_size(root: Any, image: str, size: tuple[int, int], report: Report) -> None:  # noqa: ANN401
     texts = [_text(root, "size", side) for side in ("width", "height")]
     written = tuple(_number(text or "0") for text in texts)
     if written == (0, 0):
-        tell("repaired", f"says no size; {image} has {size[0]} x {size[1]} pixels")
+        report("repaired", f"says no size; {image} has {size[0]} x {size[1]} pixels")
     if written in ((0, 0), size):
         return
     hint = ", the other way round" if written[::-1] == size else ""
-    tell(
+    report(
         "error",
         f"says {' x '.join(text or '?' for text in texts)} pixels, but {image} has {size[0]} x "
-        f"{size[1]}{hint}; correct the size, or put the right photograph there",
+        f"{size[1]}{hint}; correct the size, or put the right image there",
     )
 
 
-def _compare_name(root: Any, image: str, tell: Tell) -> None:  # noqa: ANN401
+def _compare_name(root: Any, image: str, report: Report) -> None:  # noqa: ANN401
     # Only compared: no file is ever opened by a name that an annotation gives.
     named = _text(root, "filename").replace("\\", "/").rpartition("/")[2]
     if named and _stem(named) != _stem(image):
-        tell("warning", f"its filename is {named!r}, but its photograph by name is {image}")
+        report("warning", f"its filename is {named!r}, but its image by name is {image}")
 
 
 def _faces(
     root: Any,  # noqa: ANN401
     size: tuple[int, int],
     classes: Mapping[str, str | None],
-    tell: Tell,
+    report: Report,
 ) -> Iterator[Row]:
     """Yield the faces of an annotation, their boxes clipped to the image."""
     seen: dict[Box, tuple[int, str]] = {}
     for face, item in enumerate(root.iterfind("{*}object")):
         name = _text(item, "name")
         if name not in classes:
-            tell(
+            report(
                 "error",
                 f"unknown class {name!r} (known: {', '.join(classes)}); correct the file, or say "
-                "in datasets.<name>.classes what it stands for",
+                "in datasets.<name>.classes what it means",
                 face,
             )
-        box = _box(item, face, tell)
-        if box is None or not _lies_in(box, size, face, tell):
+        box = _box(item, face, report)
+        if box is None or not _lies_in(box, size, face, report):
             continue
         twin, its_name = seen.setdefault(box, (face, name))
         if its_name != name:
-            tell("error", f"has the box of object {twin}, which is {its_name}; correct one", face)
+            report("error", f"has the box of object {twin}, which is {its_name}; correct one", face)
         elif twin != face:
-            tell("repaired", f"the same as object {twin}; counted once", face)
+            report("repaired", f"the same as object {twin}; counted once", face)
             continue
         width, height = size
         clipped = (
@@ -206,7 +206,7 @@ def _faces(
         # Kaggle writes xmax = width for a box that ends at the edge; what lies beyond overflows.
         overflows = min(box) < 0 or box[2] > width or box[3] > height
         if overflows:
-            tell("repaired", f"box {box} reaches out of the image; cut to {clipped}", face)
+            report("repaired", f"box {box} reaches out of the image; cut to {clipped}", face)
         yield {
             "face": face,
             "name": name,
@@ -216,15 +216,15 @@ def _faces(
         }
 
 
-def _box(item: Any, face: int, tell: Tell) -> Box | None:  # noqa: ANN401
-    """The box of an object in whole pixels, or None, with what is wrong told."""
+def _box(item: Any, face: int, report: Report) -> Box | None:  # noqa: ANN401
+    """The box of an object in whole pixels, or None, and report what is wrong."""
     texts = {key: _text(item, "bndbox", key) for key in CORNERS}
     numbers = []
     for key, text in texts.items():
         number = _number(text)
         if number is None:
             what = f"bndbox/{key} is {text!r}, and a number of pixels is wanted"
-            tell("error", what, face)
+            report("error", what, face)
         else:
             numbers.append(number)
     if len(numbers) < len(CORNERS):
@@ -232,7 +232,7 @@ def _box(item: Any, face: int, tell: Tell) -> Box | None:  # noqa: ANN401
     xmin, ymin, xmax, ymax = map(round, numbers)
     box = (xmin, ymin, xmax, ymax)
     if any(number != round(number) for number in numbers):
-        tell("repaired", f"box ({', '.join(texts.values())}) rounded to {box}", face)
+        report("repaired", f"box ({', '.join(texts.values())}) rounded to {box}", face)
     return box
 
 
@@ -244,16 +244,16 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _lies_in(box: Box, size: tuple[int, int], face: int, tell: Tell) -> bool:
+def _lies_in(box: Box, size: tuple[int, int], face: int, report: Report) -> bool:
     xmin, ymin, xmax, ymax = box
     if xmin > xmax or ymin > ymax:
-        tell("error", f"box {box} has min above max; correct it", face)
+        report("error", f"box {box} has min above max; correct it", face)
     elif xmax < 0 or ymax < 0 or xmin >= size[0] or ymin >= size[1]:
         what = f"box {box} lies wholly outside the image of {size[0]} x {size[1]} pixels"
-        tell("error", f"{what}; correct it", face)
+        report("error", f"{what}; correct it", face)
     else:
         if xmin == xmax or ymin == ymax:
-            tell("warning", f"box {box} is a line or a point, one pixel wide or high", face)
+            report("warning", f"box {box} is a line or a point, one pixel wide or high", face)
         return True
     return False
 
@@ -270,7 +270,7 @@ def _validation(
     classes: Mapping[str, str | None],
     images: int,
     left_out: list[str],
-    found: list[Defect],
+    found: list[Issue],
 ) -> dict[str, Any]:
     return {
         "images": images - len(left_out),
@@ -280,6 +280,6 @@ def _validation(
         "boxes_on_the_edge": sum(row["on_the_edge"] for row in rows),
         "boxes_overflowing": sum(row["overflows"] for row in rows),
         "left_out": left_out,
-        "outcomes": issues.count(found),
-        "defects": [defect._asdict() for defect in found],
+        "severities": issues.count(found),
+        "issues": [issue._asdict() for issue in found],
     }

@@ -1,4 +1,4 @@
-"""Pixels of the samples: each photograph is decoded once, its crops cut, stretched, flipped."""
+"""Packed arrays of crops: each image is decoded once, its crops are cut, flipped and resized."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -11,55 +11,55 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from facemask.columns import CROP_REGION
 from facemask.data.images import read_rgb
-from facemask.io import new_array, whole, write_csv
-from facemask.schema import RECTANGLE
+from facemask.io import atomic_write, new_array, write_csv
 
 
 def pack(
     samples: pd.DataFrame,
-    small: pd.DataFrame,
+    extra: pd.DataFrame,
     images: Path,
     outputs: Mapping[int, Path],
-    own: Path,
-    limit: int,
+    native: Path,
+    max_side: int,
     workers: int,
 ) -> None:
-    """Write arrays of all samples that can be memory-mapped, each there whole or not at all.
+    """Write arrays of all samples, to be memory-mapped; each is complete or absent.
 
     Args:
         samples: the table of `splits.add_flips`.
-        small: the table of `splits.number_on`, of which squares are not made.
-        images: folder of the photographs.
+        extra: the table of `splits.number_on`, of which squares are not made.
+        images: folder of the images.
         outputs: for each side length s (px) the .npy file of the samples stretched to squares:
             uint8 (N, s, s, 3), RGB.
-        own: folder of both in their own proportions, which `Crops` reads.
-        limit: their longest side, px; smaller ones stay as they are.
-        workers: how many threads decode, each one photograph at a time.
+        native: folder of both in their native aspect, which `Crops` reads.
+        max_side: their longest side, px; smaller ones keep their size.
+        workers: how many threads decode, each one image at a time.
 
     Raises:
-        InputError: a photograph is missing or cannot be decoded.
+        InputError: an image is missing or cannot be decoded.
     """
     # A table without rows has no types to read from a file.
-    every = pd.concat([samples, small.astype(samples.dtypes)], ignore_index=True)
-    cuts = every[["sample", *RECTANGLE, "flip"]].to_numpy()
+    every = pd.concat([samples, extra.astype(samples.dtypes)], ignore_index=True)
+    cuts = every[["sample", *CROP_REGION, "flip"]].to_numpy()
     groups = every.groupby("image").indices
-    shapes, starts = own_shapes(every, limit)
+    shapes, starts = native_shapes(every, max_side)
     with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
 
         def array(path: Path, shape: tuple[int, ...]) -> tuple[int, int]:
             """Where to write: a file, and where in it the pixels begin."""
-            part = stack.enter_context(whole(path))
+            part = stack.enter_context(atomic_write(path))
             begin = new_array(part, np.uint8, shape).offset
             return stack.enter_context(part.open("r+b")).fileno(), begin
 
         squares = {s: array(path, (len(samples), s, s, 3)) for s, path in outputs.items()}
-        file, begin = array(own / "pixels.npy", (starts[-1],))
+        file, begin = array(native / "pixels.npy", (starts[-1],))
 
         def write(image: str, rows: np.ndarray) -> None:
-            photograph = read_rgb(images / image)
+            pixels = read_rgb(images / image)
             for sample, x0, y0, x1, y1, flip in cuts[rows].tolist():
-                crop = photograph[y0:y1, x0:x1]
+                crop = pixels[y0:y1, x0:x1]
                 crop = cv2.flip(crop, 1) if flip else crop
                 for size, (square, start) in squares.items() if sample < len(samples) else ():
                     made = resize(crop, size, size)
@@ -68,29 +68,29 @@ def pack(
 
         done = pool.map(write, groups, groups.values())
         list(tqdm(done, "pack", len(groups), unit="image"))
-    write_csv(pd.DataFrame(shapes, columns=["width", "height"]), own / "shapes.csv")
+    write_csv(pd.DataFrame(shapes, columns=["width", "height"]), native / "shapes.csv")
 
 
-def own_shapes(samples: pd.DataFrame, limit: int) -> tuple[list[tuple[int, int]], list[int]]:
-    """Return width and height of each sample in its own proportions, and where its bytes begin.
+def native_shapes(samples: pd.DataFrame, max_side: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """Return width and height of each sample in its native aspect, and where its bytes begin.
 
     Samples are numbered as the rows are; after their beginnings stands the end of the last.
     """
     sides = samples[["x1", "y1"]].to_numpy() - samples[["x0", "y0"]].to_numpy()
-    scale = np.minimum(1, limit / sides.max(axis=1, keepdims=True))
+    scale = np.minimum(1, max_side / sides.max(axis=1, keepdims=True))
     shapes = np.maximum(1, np.rint(sides * scale)).astype(int)
     return [tuple(shape) for shape in shapes.tolist()], _starts(shapes)
 
 
-def shrunk(crop: np.ndarray, limit: int) -> np.ndarray:
-    """Return a crop, uint8 (h, w, 3), as `pack` keeps it in its own proportions.
+def shrunk(crop: np.ndarray, max_side: int) -> np.ndarray:
+    """Return a crop, uint8 (h, w, 3), as `pack` keeps it in its native aspect.
 
     Args:
         crop: of any size.
-        limit: longest side, px; smaller crops stay as they are.
+        max_side: longest side, px; smaller crops keep their size.
     """
     height, width = crop.shape[:2]
-    scale = min(1, limit / max(width, height))
+    scale = min(1, max_side / max(width, height))
     return resize(crop, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
@@ -99,7 +99,7 @@ def _starts(shapes: np.ndarray) -> list[int]:
 
 
 class Crops:
-    """Samples in their own proportions, memory-mapped: crops[number] is uint8 (h, w, 3), RGB."""
+    """Samples in their native aspect, memory-mapped: crops[number] is uint8 (h, w, 3), RGB."""
 
     def __init__(self, folder: Path) -> None:
         self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")
@@ -114,7 +114,7 @@ class Crops:
 
 
 def resize(crop: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize a crop, whatever its proportions, without moiré."""
+    """Resize a crop, whatever its aspect, without moiré."""
     smaller = crop.shape[0] > height or crop.shape[1] > width
     interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return cv2.resize(crop, (width, height), interpolation=interpolation)

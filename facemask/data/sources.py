@@ -1,4 +1,4 @@
-"""Bring photographs and annotations into one folder; the user's own files are only read."""
+"""Bring images and annotations into one folder; the user's own files are only read."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 # What reading a zip file raises that is none, or is cut, encrypted or changed.
 SPOILT = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, UnicodeDecodeError, zlib.error)
 
-# A zip that grows by more than both of these is a bomb: photographs are packed already, and XML
+# A zip that grows by more than both of these is a bomb: images are compressed already, and XML
 # shrinks to a tenth.
 MAX_RATIO, MAX_UNPACKED = 100, 100_000_000
 
@@ -30,13 +30,13 @@ def fetch(source: str, folder: Path) -> None:
     """Write `folder/images/*` and `folder/annotations/*.xml` from a source.
 
     Args:
-        source: `drawn:N` (N photographs drawn by the project), `kaggle:OWNER/NAME` (downloaded with
+        source: `synthetic:N` (N images drawn by the project), `kaggle:OWNER/NAME` (downloaded with
             kagglehub), or the path of a folder or zip that holds images and Pascal-VOC XML files,
             in any layout of folders.
         folder: where to; its images and annotations are made anew.
 
     Raises:
-        InputError: the source does not exist, cannot be read, holds no annotated photographs, or
+        InputError: the source does not exist, cannot be read, holds no annotated images, or
             overlaps `folder`.
     """
     kind, _, rest = source.partition(":")
@@ -50,7 +50,7 @@ def fetch(source: str, folder: Path) -> None:
     # it is still there to be refused.
     for kind_of_file in ("images", "annotations"):
         shutil.rmtree(folder / kind_of_file, ignore_errors=True)
-    if kind == "drawn":
+    if kind == "synthetic":
         synthetic.draw_dataset(folder, _count(rest, source))
     elif kind == "kaggle":
         _copy_folder(_download(rest), folder)
@@ -60,14 +60,14 @@ def fetch(source: str, folder: Path) -> None:
         _copy_folder(path, folder)
 
 
-def photograph_paths(folder: Path) -> list[Path]:
-    """Return the photographs of a fetched dataset, sorted by name."""
+def image_paths(folder: Path) -> list[Path]:
+    """Return the images of a fetched dataset, sorted by name."""
     return sorted((folder / "images").iterdir())
 
 
 def _count(text: str, source: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"source {source!r}: give a number of photographs, as in drawn:64")
+        raise InputError(f"source {source!r}: give a number of images, as in synthetic:64")
     return int(text)
 
 
@@ -89,7 +89,7 @@ def _copy_folder(source: Path, folder: Path) -> None:
     if not source.is_dir():
         raise InputError(
             f"source {str(source)!r} is neither a folder nor a zip file: give the path of one in "
-            "datasets.<name>.source, or drawn:N, or kaggle:OWNER/NAME"
+            "datasets.<name>.source, or synthetic:N, or kaggle:OWNER/NAME"
         )
     paths = [Path(root, name) for root, _, names in os.walk(source) for name in names]
     targets = _targets({path: path.relative_to(source).as_posix() for path in paths}, source)
@@ -126,11 +126,11 @@ def _check_growth(members: list[zipfile.ZipInfo], source: Path, folder: Path) ->
     for info in members:
         # Other ways of packing unpack more than a header says before it is cut.
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise zipfile.BadZipFile(f"{info.filename} is packed in a way that photographs are not")
+            raise zipfile.BadZipFile(f"{info.filename} is packed in a way that images are not")
     packed, unpacked = source.stat().st_size, sum(info.file_size for info in members)
     grows = f"{source}: its {packed / 1e6:,.1f} MB unpack to {unpacked / 1e6:,.1f} MB"
     if unpacked > max(MAX_UNPACKED, MAX_RATIO * packed):
-        raise InputError(f"{grows}, as no photographs do; unpack it yourself if you trust it")
+        raise InputError(f"{grows}, as no images do; unpack it yourself if you trust it")
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if unpacked > free:
@@ -163,7 +163,7 @@ def _targets(names: dict[Item, str], source: Path) -> list[tuple[Item, str]]:
         )
     for kind in ("images", "annotations"):
         if not any(target.startswith(kind) for target in taken):
-            raise InputError(f"{source}: no {kind} found (photographs and Pascal-VOC XML wanted)")
+            raise InputError(f"{source}: no {kind} found (images and Pascal-VOC XML wanted)")
     return targets
 
 

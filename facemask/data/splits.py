@@ -1,4 +1,4 @@
-"""Say which samples train, which choose the best epoch, and which test."""
+"""Split samples into training, validation and test; flips, extra training crops, leaks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facemask.config import Split
+from facemask.config.data import Split
 from facemask.errors import InputError
 
 
 def split(samples: pd.DataFrame, groups: pd.Series, how: Split) -> pd.DataFrame:
-    """Split samples as an entry of `splits` says.
+    """Split samples by an entry of `splits`.
 
     Args:
         samples: the table of `add_flips`.
-        groups: the group of each photograph, indexed by image name.
+        groups: the group of each image, indexed by image name.
         how: kind, shares, seed and fold.
 
     Returns:
@@ -32,7 +32,7 @@ def split(samples: pd.DataFrame, groups: pd.Series, how: Split) -> pd.DataFrame:
 def random_split(samples: pd.DataFrame, test: float, val: float, seed: int) -> pd.DataFrame:
     """Split as the study does: shuffle all samples, flipped ones too, and cut.
 
-    Flips and other faces of one photograph fall on different sides: its figures flatter.
+    Flips and other faces of one image fall into different splits, so its metrics are optimistic.
 
     Args:
         samples: the table of `splits.add_flips`.
@@ -57,20 +57,20 @@ def random_split(samples: pd.DataFrame, test: float, val: float, seed: int) -> p
 def grouped_split(
     samples: pd.DataFrame, groups: pd.Series, test: float, val: float, seed: int, fold: int = 0
 ) -> pd.DataFrame:
-    """Split so that no photograph, near-duplicate or flipped copy is on two sides.
+    """Split so that no image, near-duplicate or flipped copy is in two splits.
 
     Args:
         samples: the table of `splits.add_flips`.
-        groups: the group of each photograph, indexed by image name.
+        groups: the group of each image, indexed by image name.
         test: share of all samples, taken as one of round(1 / test) folds stratified by class.
         val: share of the remaining ones, likewise.
-        fold: which of the folds is tested; every photograph is tested in one of them.
+        fold: which of the folds is tested; every image is tested in one of them.
 
     Returns:
         `samples` with a column split: train, val, test, or unused for flips outside training.
 
     Raises:
-        InputError: too few groups of photographs for both classes in each part.
+        InputError: too few groups of images for both classes in each part.
         AssertionError: a test sample's group also trains or validates.
     """
     group = samples["image"].map(groups)
@@ -90,28 +90,30 @@ def grouped_split(
     return splits
 
 
-def only_training(small: pd.DataFrame, splits: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
-    """Return the small crops that may train: of photographs that do, and do nothing else.
+def only_training(extra: pd.DataFrame, splits: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
+    """Return the extra crops that may train: those of images in training alone.
 
-    Nor may a near-duplicate of such a photograph validate or test, in any split. Photographs
+    Nor may a near-duplicate of such an image validate or test, in any split. Images
     without a sample, crowds whose crops are all small, stay out: validation samples did not tell
     whether they help.
 
     Args:
-        small: the table of `splits.number_on`.
+        extra: the table of `splits.number_on`.
         splits: what `split` returned.
-        groups: the group of each photograph, indexed by image name.
+        groups: the group of each image, indexed by image name.
 
     Returns:
-        Rows of `small` with a column split, which is train.
+        Rows of `extra` with a column split, which is train.
     """
-    own, group = small["image"].map(groups), splits["image"].map(groups)
-    trains, judges = (group[splits["split"].isin(parts)] for parts in (["train"], ["val", "test"]))
-    return small[own.isin(trains) & ~own.isin(judges)].assign(split="train")
+    own, group = extra["image"].map(groups), splits["image"].map(groups)
+    trains, evaluates = (
+        group[splits["split"].isin(parts)] for parts in (["train"], ["val", "test"])
+    )
+    return extra[own.isin(trains) & ~own.isin(evaluates)].assign(split="train")
 
 
 def leaking(splits: pd.DataFrame, groups: pd.Series) -> int:
-    """Count test samples whose photograph, or a near-duplicate of it, also trains or validates."""
+    """Count test samples whose image, or a near-duplicate of it, also trains or validates."""
     group = splits["image"].map(groups)
     tested = splits["split"] == "test"
     seen = group[splits["split"].isin(["train", "val"])]
@@ -120,16 +122,16 @@ def leaking(splits: pd.DataFrame, groups: pd.Series) -> int:
 
 def summary(
     splits: pd.DataFrame,
-    small: pd.DataFrame,
-    photographs: pd.DataFrame,
+    extra: pd.DataFrame,
+    images: pd.DataFrame,
     validation: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the counts of counts.json: photographs, faces, crops by class, samples by split.
+    """Return the counts of counts.json: images, faces, crops by class, samples by split.
 
     Args:
         splits: what `split` returned.
-        small: what `only_training` returned.
-        photographs: the table of `images.survey`.
+        extra: what `only_training` returned.
+        images: the table of `images.inventory`.
         validation: what `annotations.parse` says of the dataset.
     """
     crops = splits[splits["flip"] == 0]
@@ -143,9 +145,9 @@ def summary(
         "crops_without_mask": int((crops["label"] == 0).sum()),
         "samples": len(splits),
         **{name: int(sizes[name]) for name in ("train", "val", "test")},
-        "small_crops": len(small),
-        "small_crops_without_mask": int((small["label"] == 0).sum()),
-        "leaking_test_samples": leaking(splits, photographs.set_index("image")["group"]),
+        "extra_crops": len(extra),
+        "extra_crops_without_mask": int((extra["label"] == 0).sum()),
+        "leaking_test_samples": leaking(splits, images.set_index("image")["group"]),
     }
 
 
@@ -167,8 +169,8 @@ def _one_fold(
         raise InputError(f"fold is {fold}, but there are {folds}: give one of 0..{folds - 1}")
     if group[rows].nunique() < folds:
         raise InputError(
-            f"split: {group[rows].nunique()} groups of photographs do not make {folds} folds; "
-            "raise test or val of the split, lower crop.min_area, or add photographs"
+            f"split: {group[rows].nunique()} groups of images do not make {folds} folds; "
+            "raise test or val of the split, lower crop.min_area, or add images"
         )
     # Takes a second, which a random split need not wait for.
     from sklearn.model_selection import StratifiedGroupKFold
@@ -178,7 +180,7 @@ def _one_fold(
         return list(splitter.split(rows, labels[rows], group[rows]))[fold][1]
     except ValueError as error:  # neither class has as many samples as there are folds
         raise InputError(
-            f"split: too few samples ({error}); lower crop.min_area, or add photographs"
+            f"split: too few samples ({error}); lower crop.min_area, or add images"
         ) from error
 
 
@@ -190,20 +192,20 @@ def _checked(splits: pd.DataFrame) -> pd.DataFrame:
         if name not in sizes:
             raise InputError(
                 f"split: no sample is left for {name} out of {len(splits)}; change test or "
-                "val of the split, lower crop.min_area, or add photographs"
+                "val of the split, lower crop.min_area, or add images"
             )
     for name in parts:
         if classes[name] < 2:
             raise InputError(
                 f"split: the {sizes[name]} samples of {name} are all of one class; lower "
-                "crop.min_area, add photographs of the other, or change test, val or "
+                "crop.min_area, add images of the other, or change test, val or "
                 "seed of the split"
             )
     return splits
 
 
 def add_flips(crops: pd.DataFrame, enabled: bool) -> pd.DataFrame:
-    """Return the samples: all crops, then a flipped copy of each crop of the rarer class.
+    """Return the samples: all crops, then a flipped copy of each crop of the minority class.
 
     Args:
         crops: the table of `crops.crop_table`.
@@ -215,21 +217,21 @@ def add_flips(crops: pd.DataFrame, enabled: bool) -> pd.DataFrame:
     """
     samples = crops.assign(flip=0)
     if enabled:
-        rarer = crops["label"].value_counts().reindex([0, 1], fill_value=0).idxmin()
-        samples = pd.concat([samples, mirror(crops[crops["label"] == rarer])])
+        minority = crops["label"].value_counts().reindex([0, 1], fill_value=0).idxmin()
+        samples = pd.concat([samples, mirror(crops[crops["label"] == minority])])
     samples = samples.reset_index(drop=True)
     samples.insert(0, "sample", samples.index)
     return samples
 
 
-def number_on(small: pd.DataFrame, first: int) -> pd.DataFrame:
-    """Return the crops that are too small to be samples as a table like that of the samples.
+def number_on(extra: pd.DataFrame, first: int) -> pd.DataFrame:
+    """Return the crops under min_area as a table like that of the samples.
 
     Args:
-        small: the second table of `crops.crop_table`.
+        extra: the second table of `crops.crop_table`.
         first: number of the first of them; samples have those below.
     """
-    rows = small.assign(flip=0)
+    rows = extra.assign(flip=0)
     rows.insert(0, "sample", range(first, first + len(rows)))
     return rows
 

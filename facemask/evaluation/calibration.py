@@ -1,27 +1,27 @@
-"""How far probabilities are to be believed, and how to make them so: temperature scaling.
+"""Calibration of probabilities: expected calibration error and temperature scaling.
 
-A network that says 0.9 should be right nine times of ten. One that is surer than it should be is
-mended with a single number, its temperature, by which its logits are divided; the classes that it
-answers stay as they are (Guo et al., On Calibration of Modern Neural Networks, 2017).
+A network that reports 0.9 should be right nine times of ten. Overconfidence is corrected with a
+single number, the temperature, by which logits are divided; predicted classes do not change (Guo et
+al., On Calibration of Modern Neural Networks, 2017).
 """
 
 import numpy as np
 import pandas as pd
 
-from facemask.schema import WITH
+from facemask.columns import WITH
 
 BINS = 10
-# Nearer to 0 and 1 a probability is not told from them: its logit would be infinite.
-NEAREST = 1e-6
+# Probabilities are kept so far from 0 and 1, where logits would be infinite.
+MARGIN = 1e-6
 # Validation samples without a mistake would have it be 0.
 TEMPERATURES = (0.1, 10.0)
 
 
 def temperature(predictions: pd.DataFrame) -> float:
-    """Return the temperature with which what was answered has the least log loss.
+    """Return the temperature that gives predictions the least log loss.
 
     Args:
-        predictions: with actual and probability (of with_mask), samples that no weight has seen.
+        predictions: with actual and probability (of with_mask), of samples that did not train.
     """
     # Takes half a second, which other stages need not wait for.
     from scipy.optimize import minimize_scalar
@@ -37,25 +37,26 @@ def temperature(predictions: pd.DataFrame) -> float:
     return float(np.exp(found.x))
 
 
-def scaled(probability: pd.Series, divisor: float) -> pd.Series:
-    """Return probabilities whose logits are divided by a temperature."""
-    return pd.Series(1 / (1 + np.exp(-_logits(probability) / divisor)), index=probability.index)
+def calibrated(predictions: pd.DataFrame, temperature: float) -> pd.DataFrame:
+    """Return predictions with the logits of their probability divided by a temperature."""
+    logits = _logits(predictions["probability"])
+    return predictions.assign(probability=1 / (1 + np.exp(-logits / temperature)))
 
 
 def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Compare how sure answers are with how often they are right, in bins of equal width.
+    """Compare confidence with accuracy, in bins of equal width.
 
     Returns:
         One row a bin of the confidence, which for two classes begins at a half: low, high, count,
-        confidence (mean of the answered class's probability) and accuracy; of an empty bin both
+        confidence (mean probability of the predicted class) and accuracy; of an empty bin both
         are NaN.
     """
     probability = predictions["probability"]
-    sure = np.maximum(probability, 1 - probability)
+    confidence = np.maximum(probability, 1 - probability)
     right = predictions["actual"] == predictions["predicted"]
     edges = np.linspace(0.5, 1, BINS + 1)
-    number = np.clip(np.digitize(sure, edges) - 1, 0, BINS - 1)
-    table = pd.DataFrame({"count": 1, "confidence": sure, "accuracy": right.astype(float)})
+    number = np.clip(np.digitize(confidence, edges) - 1, 0, BINS - 1)
+    table = pd.DataFrame({"count": 1, "confidence": confidence, "accuracy": right.astype(float)})
     means = table.groupby(number)[["confidence", "accuracy"]].mean().reindex(range(BINS))
     counts = np.bincount(number, minlength=BINS)
     return means.assign(low=edges[:-1], high=edges[1:], count=counts)[
@@ -84,14 +85,13 @@ def summary(predictions: pd.DataFrame) -> dict[str, float]:
     """
     parts = dict(iter(predictions.groupby("split")))
     divisor, test = temperature(parts["val"]), parts["test"]
-    mended = test.assign(probability=scaled(test["probability"], divisor))
     return {
         "temperature": divisor,
         "ece": expected_error(test),
-        "ece_scaled": expected_error(mended),
+        "ece_scaled": expected_error(calibrated(test, divisor)),
     }
 
 
 def _logits(probability: pd.Series) -> np.ndarray:
-    clipped = np.clip(probability.to_numpy(float), NEAREST, 1 - NEAREST)
+    clipped = np.clip(probability.to_numpy(float), MARGIN, 1 - MARGIN)
     return np.log(clipped / (1 - clipped))

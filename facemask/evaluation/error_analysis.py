@@ -1,4 +1,4 @@
-"""Where a network fails: by the size of the face, the faces beside it, and what it wears."""
+"""Error analysis: by the size of the face, other faces in the crop, and the annotated class."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-# Upper bounds of the longer side of the face, px of the photograph.
+# Upper bounds of the longer side of the face, px of the image.
 SIZES = (16, 24, 32, 48, 64, 96, np.inf)
 # How many other faces the crop holds wholly; the last is that many or more.
 ENCLOSED = 3
@@ -20,7 +20,7 @@ GROUPS = {
 def described(
     predictions: pd.DataFrame, samples: pd.DataFrame, faces: pd.DataFrame
 ) -> pd.DataFrame:
-    """Add to answers what the faces are like.
+    """Add to predictions what the faces are like.
 
     Args:
         predictions: the table of `predict.predict`.
@@ -74,12 +74,12 @@ def by_group(described: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def worst_boxes(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return the answers of the least IoU, the worst first."""
+    """Return the predictions of the least IoU, the worst first."""
     return predictions.sort_values(["iou", "sample"]).head(count)
 
 
 def misclassified(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the wrong labels, the surest first."""
+    """Return the wrong labels, the most confident first."""
     wrong = predictions[predictions["actual"] != predictions["predicted"]]
     doubt = (wrong["probability"] - 0.5).abs()
     return wrong.assign(doubt=-doubt).sort_values(["doubt", "sample"]).drop(columns="doubt")

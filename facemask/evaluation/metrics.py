@@ -1,29 +1,29 @@
-"""The figures of a trained network, made of what it answered on every sample."""
+"""The metrics of a trained network, computed from its predictions on every sample."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from facemask.evaluation import calibration, significance
-from facemask.evaluation.significance import figures
-from facemask.schema import WITH, WITHOUT
+from facemask.columns import WITH, WITHOUT
+from facemask.evaluation import bootstrap, calibration, significance
+from facemask.evaluation.bootstrap import metrics_of
 
 
 def measure(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Return the figures of each split.
+    """Return the metrics of each split.
 
     Args:
         predictions: the table of `predict.predict`, with training, validation and test samples.
 
     Returns:
         train: accuracy and mean_iou; val and test: these, iou_50 (share of boxes with IoU ≥ 0.5),
-        the recall of each class, their mean (balanced_accuracy), and majority_accuracy: what
-        answering the training samples' commonest class would score. Shares in [0, 1].
+        the recall of each class, their mean (balanced_accuracy), and majority_accuracy: the
+        accuracy of always predicting the training samples' majority class. Shares in [0, 1].
     """
     parts = dict(iter(predictions.groupby("split")))
     majority = parts["train"]["actual"].mode()[0]
-    trained = figures(parts["train"])
+    trained = metrics_of(parts["train"])
     return {
         "train": {name: trained[name] for name in ("accuracy", "mean_iou")},
         **{name: _all(parts[name], majority) for name in ("val", "test") if name in parts},
@@ -31,20 +31,20 @@ def measure(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def validated(
-    answers: Sequence[pd.DataFrame], histories: Sequence[pd.DataFrame], splits: pd.DataFrame
+    predictions: Sequence[pd.DataFrame], histories: Sequence[pd.DataFrame], splits: pd.DataFrame
 ) -> dict[str, Any]:
-    """Return the figures that decisions may go by: of validation samples, a value a repeat.
+    """Return the metrics that may decide: of validation samples, a value a repeat.
 
     Args:
-        answers: of each repeat the table of `predict.predict`, of validation samples alone.
-        histories: of each repeat the table of `classifier.train`.
-        splits: the table of `split`, for the training samples' commonest class.
+        predictions: of each repeat the table of `predict.predict`, of validation samples alone.
+        histories: of each repeat the history of `loop.fit`.
+        splits: the table of `split`, for the training samples' majority class.
 
     Returns:
-        val: the figures of `measure`, each a list; train_seconds, a list.
+        val: the metrics of `measure`, each a list; train_seconds, a list.
     """
-    commonest = splits.loc[splits["split"] == "train", "label"].mode()[0]
-    measured = [_all(table, (WITHOUT, WITH)[commonest]) for table in answers]
+    majority = splits.loc[splits["split"] == "train", "label"].mode()[0]
+    measured = [_all(table, (WITHOUT, WITH)[majority]) for table in predictions]
     return {
         "val": pd.DataFrame(measured).to_dict("list"),
         "train_seconds": [round(float(table["seconds"].sum()), 1) for table in histories],
@@ -58,7 +58,7 @@ def summary(
 
     Args:
         predictions: the table of `predict.predict`.
-        history: the table of `classifier.train`.
+        history: the history of `loop.fit`.
         parameters: total and trainable.
     """
     return {
@@ -70,37 +70,38 @@ def summary(
     }
 
 
-def confidence(predictions: Sequence[pd.DataFrame]) -> dict[str, Any]:
-    """Return how sure the test figures are.
+def uncertainty(predictions: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    """Return the uncertainty of the test metrics.
 
     Args:
         predictions: of each repeat the table of `predict.predict`.
 
     Returns:
         count of repeats; intervals and calibration of the first; repeats, if there are several:
-        mean and std of each figure.
+        mean and std of each metric.
     """
     first = predictions[0]
-    sure: dict[str, Any] = {
+    found: dict[str, Any] = {
         "count": len(predictions),
-        "intervals": significance.intervals(first[first["split"] == "test"]),
+        "intervals": bootstrap.intervals(first[first["split"] == "test"]),
         "calibration": calibration.summary(first),
     }
     if len(predictions) > 1:
-        sure["repeats"] = significance.spread([measure(each)["test"] for each in predictions])
-    return sure
+        tests = [measure(each)["test"] for each in predictions]
+        found["repeats"] = significance.over_repeats(tests)
+    return found
 
 
 def headline(measured: Mapping[str, Any]) -> dict[str, float]:
     """Return what `dvc metrics` shows of an experiment: few scalars, so that tables stay narrow.
 
     Args:
-        measured: what `summary` and `confidence` return.
+        measured: what `summary` and `uncertainty` return.
 
     Returns:
-        Of the test samples accuracy, majority (the accuracy of always predicting the commonest
+        Of the test samples accuracy, majority (the accuracy of always predicting the majority
         class), the recall of each class and iou, then val_accuracy and val_iou; of several repeats
-        the first, with mean and std of two figures.
+        the first, with mean and std of two metrics.
     """
     test, val = measured["test"], measured["val"]
     shown = {
@@ -113,11 +114,11 @@ def headline(measured: Mapping[str, Any]) -> dict[str, float]:
         "val_iou": val["mean_iou"],
     }
     if "repeats" in measured:
-        for name, figure in (("accuracy", "accuracy"), ("iou", "mean_iou")):
+        for name, metric in (("accuracy", "accuracy"), ("iou", "mean_iou")):
             for key in ("mean", "std"):
-                shown[f"{name}_{key}"] = measured["repeats"][figure][key]
+                shown[f"{name}_{key}"] = measured["repeats"][metric][key]
     return shown
 
 
 def _all(part: pd.DataFrame, majority: str) -> dict[str, float]:
-    return {**figures(part), "majority_accuracy": float((part["actual"] == majority).mean())}
+    return {**metrics_of(part), "majority_accuracy": float((part["actual"] == majority).mean())}

@@ -1,62 +1,55 @@
-"""Several networks that answer as one."""
+"""Merge the predictions of several networks into one."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from facemask.columns import CLASSES, PREDICTED, TRUE
 from facemask.errors import InputError
-from facemask.evaluation import calibration
-from facemask.models import boxes
-from facemask.schema import CLASSES, PREDICTED, TRUE
+from facemask.inference.merge import iou, merged
 
 SAMPLE = ["sample", "image", "face", "flip", "split"]
 
 
-def fuse(answers: Sequence[pd.DataFrame], temperatures: Sequence[float]) -> pd.DataFrame:
-    """Return what networks answer together.
+def fuse(predictions: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the merged predictions of networks.
 
-    The probability is the mean of theirs, each calibrated by its own temperature, so that none
-    speaks louder for being surer. The box is the mean of theirs, side by side, weighed by the
-    quality that each expects of its own: the agreement of a localizer's boxes in the crop and in
-    its mirror image. Networks that tell none count as 1. A box with an IoU below 0.5 with that of
-    the highest quality is of another face and does not count.
+    The probability is the mean of theirs, which should be calibrated. The box is the mean of
+    theirs, weighted by the quality that each expects of its own: the flip-TTA IoU of a localizer;
+    networks without one count as 1. A box with an IoU below 0.5 with that of the highest quality is
+    of another face and does not count.
 
     Args:
-        answers: of each network the table of `predict.predict` or `localizer.predict`.
-        temperatures: of each network what `calibration.temperature` finds on validation samples.
+        predictions: of each network the table of `predict.predict` or `localizer.predict`, with
+            probabilities as `calibration.calibrated` returns them.
 
     Returns:
         A table of `predict.predict`.
 
     Raises:
-        InputError: the networks did not answer on the same samples.
+        InputError: the networks were not run on the same samples.
     """
-    first = answers[0][SAMPLE]
-    if any(not first.equals(other[SAMPLE]) for other in answers):
+    first = predictions[0]
+    if any(not first[SAMPLE].equals(other[SAMPLE]) for other in predictions):
         raise InputError(
-            "the members of an ensemble did not answer on the same samples: train them again"
+            "the members of an ensemble did not predict on the same samples: train them again"
         )
-    calibrated = [
-        calibration.scaled(table["probability"], divisor)
-        for table, divisor in zip(answers, temperatures, strict=True)
-    ]
-    probability = np.mean(calibrated, axis=0)
-    told = np.stack([table[PREDICTED].to_numpy() for table in answers])
-    qualities = _qualities(answers)
-    weights = qualities * boxes.of_one_face(told, qualities)
-    box = np.average(told, axis=0, weights=np.broadcast_to(weights[:, :, None], told.shape))
-    true = answers[0][TRUE].to_numpy(np.float32)
-    table = answers[0][[*SAMPLE, "actual"]].copy()
+    boxes = np.stack([table[PREDICTED].to_numpy() for table in predictions])
+    quality = _quality(predictions)
+    box = merged(boxes, boxes, quality, quality)
+    probability = np.mean([table["probability"] for table in predictions], axis=0)
+    true = first[TRUE].to_numpy(np.float32)
+    table = first[[*SAMPLE, "actual"]].copy()
     table["predicted"] = np.array(CLASSES)[(probability > 0.5).astype(int)]
     table["probability"] = probability
-    table["iou"] = np.asarray(boxes.iou(true, box.astype(np.float32)))
+    table["iou"] = iou(true, box.astype(np.float32))
     table[TRUE] = true
     table[PREDICTED] = box
     return table
 
 
-def _qualities(answers: Sequence[pd.DataFrame]) -> np.ndarray:
+def _quality(predictions: Sequence[pd.DataFrame]) -> np.ndarray:
     """Of each network and sample, (m, N); a box that agrees with nothing still counts a bit."""
-    told = [table.get("agreement", pd.Series(1.0, table.index)) for table in answers]
-    return np.maximum(np.stack(told), 1e-3)
+    ious = [table.get("flip_iou", pd.Series(1.0, table.index)) for table in predictions]
+    return np.maximum(np.stack(ious), 1e-3)

@@ -1,4 +1,4 @@
-"""Let a localizer answer on crops."""
+"""Predictions of a localizer on crops: zoom refinement passes with flip test-time augmentation."""
 
 from collections.abc import Sequence
 
@@ -9,35 +9,35 @@ from scipy.special import softmax
 from tqdm import tqdm
 
 import facemask.models.localizer  # noqa: F401 - its layer, without which none can be loaded
-from facemask.config import Localizer
-from facemask.data import geometry
+from facemask.config.localizer import Localizer
+from facemask.data import affine
 from facemask.data.arrays import Crops
+from facemask.inference.merge import iou, merged
 from facemask.inference.predict import BATCH, table_of
-from facemask.models import boxes
 
 
 def predict(
     model: keras.Model, settings: Localizer, crops: Crops, samples: pd.DataFrame
 ) -> pd.DataFrame:
-    """Let a localizer answer on samples.
+    """Predict on samples.
 
     Returns:
-        The table of `predict.predict`, and agreement: the IoU of the boxes seen in the crop and
-        in its mirror image. Corners do not leave the crop.
+        The table of `predict.predict`, and flip_iou: the IoU of the boxes predicted on the crop and
+        on its mirror image. Corners do not leave the crop.
     """
-    numbers, answers = samples["sample"].to_numpy(), []
+    numbers, parts = samples["sample"].to_numpy(), []
     for start in tqdm(range(0, len(samples), BATCH), desc="predict", unit="batch"):
         batch = [crops[number] for number in numbers[start : start + BATCH]]
-        answers.append(answer(model, batch, settings))
-    label, box, agreement = map(np.concatenate, zip(*answers, strict=True))
+        parts.append(predict_crops(model, batch, settings))
+    label, box, flip_iou = map(np.concatenate, zip(*parts, strict=True))
     table = table_of(samples, label[:, -1], box.astype(np.float32))
-    return table.assign(agreement=agreement)
+    return table.assign(flip_iou=flip_iou)
 
 
-def answer(
+def predict_crops(
     model: keras.Model, crops: Sequence[np.ndarray], settings: Localizer
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Look at crops from afar, and then closer at where the face is, again and again.
+    """Predict on crops: first on the full view, then zoomed in on the box of the pass before.
 
     Args:
         model: a trained localizer.
@@ -45,56 +45,42 @@ def answer(
         settings: of the localizer.
 
     Returns:
-        label (N, 1 or 2); box (N, 4), in rel_xyxy of the crop; and agreement (N,), the IoU of the
-        boxes of the last look and of its mirror image.
+        label (N, 1 or 2); box (N, 4), in rel_xyxy of the crop; and flip_iou (N,), the IoU of the
+        last pass' boxes with and without the flip.
     """
-    size, fit = settings.canvas.size, settings.canvas.fit
+    how = settings.model_input
     sides = np.array([crop.shape[1::-1] for crop in crops])
-    transforms = np.stack([geometry.fitting(w, h, size, fit) for w, h in sides])
-    labels, corners, sure = look(model, crops, transforms)
-    for _ in range(settings.canvas.looks - 1):
-        found = together(corners, corners, sure)
-        closer = [geometry.closer(each, size, settings.canvas.closer) for each in found]
-        labels, corners, sure = look(model, crops, np.stack(closer))
-    box = np.clip(together(corners, corners, sure) / np.tile(sides, 2), 0, 1)
-    return together(labels, corners, sure), box, agreement(corners)
+    transforms = np.stack([affine.resizing(w, h, how.size, how.resize_mode) for w, h in sides])
+    labels, boxes, peaks = predict_views(model, crops, transforms)
+    for _ in range(how.passes - 1):
+        found = merged(boxes, boxes, peaks)
+        zooms = [affine.zoom_in(each, how.size, how.target_face_fraction) for each in found]
+        labels, boxes, peaks = predict_views(model, crops, np.stack(zooms))
+    box = np.clip(merged(boxes, boxes, peaks) / np.tile(sides, 2), 0, 1)
+    flip_iou = iou(*boxes.astype(np.float32))
+    return merged(labels, boxes, peaks), box, flip_iou
 
 
-def look(
+def predict_views(
     model: keras.Model, crops: Sequence[np.ndarray], transforms: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Look at canvases and at their mirror images.
-
-    Returns:
-        labels (2, N, c); boxes (2, N, 4), px of the crops; and (2, N), how much of the heat is in
-        the hottest cell.
-    """
-    size = model.input_shape[1]
-    labels, corners, sure = [], [], []
-    for each in (transforms, geometry.mirror(size) @ transforms):
-        images = [geometry.draw(*pair, size) for pair in zip(crops, each, strict=True)]
-        told = model.predict_on_batch(np.stack(images))
-        labels.append(told["label"])
-        corners.append(geometry.transformed(size * told["box"], np.linalg.inv(each)))
-        sure.append(softmax(told["cells"], axis=1).max(axis=1))
-    return np.stack(labels), np.stack(corners), np.stack(sure)
-
-
-def together(values: np.ndarray, corners: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Return the mean of two answers each, or of two boxes of different faces the surer one's.
+    """Predict on one view of each crop and on its mirror image.
 
     Args:
-        values: labels or boxes, (2, N, k).
-        corners: boxes, (2, N, 4).
-        sure: (2, N).
+        model: a trained localizer.
+        crops: each uint8 (h, w, 3), RGB.
+        transforms: (N, 3, 3), from each crop to the model input.
 
     Returns:
-        (N, k).
+        labels (2, N, c); boxes (2, N, 4), px of the crops; and peaks (2, N), the probability of the
+        heatmap's highest cell.
     """
-    counts = boxes.of_one_face(corners, sure)[:, :, None]
-    return np.average(values, axis=0, weights=np.broadcast_to(counts, values.shape))
-
-
-def agreement(corners: np.ndarray) -> np.ndarray:
-    """Return the IoU of two boxes each, (2, N, 4): (N,)."""
-    return keras.ops.convert_to_numpy(boxes.iou(*corners.astype(np.float32)))
+    size = model.input_shape[1]
+    labels, boxes, peaks = [], [], []
+    for each in (transforms, affine.mirror(size) @ transforms):
+        images = [affine.draw(*pair, size) for pair in zip(crops, each, strict=True)]
+        predicted = model.predict_on_batch(np.stack(images))
+        labels.append(predicted["label"])
+        boxes.append(affine.transformed(size * predicted["box"], np.linalg.inv(each)))
+        peaks.append(softmax(predicted["heatmap"], axis=1).max(axis=1))
+    return np.stack(labels), np.stack(boxes), np.stack(peaks)

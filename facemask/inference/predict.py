@@ -1,13 +1,13 @@
-"""Let a trained network answer on samples."""
+"""Predictions of a trained network on samples."""
 
 import keras
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from facemask.config import Experiment
+from facemask.columns import CLASSES, PREDICTED, TRUE, true_boxes
+from facemask.config.training import Experiment
 from facemask.models import boxes
-from facemask.schema import CLASSES, PREDICTED, TRUE, true_boxes
 
 BATCH = 64  # larger ones are no faster on a processor, and hold more than training does
 
@@ -19,26 +19,26 @@ def predict(
     experiment: Experiment,
     size: int,
 ) -> pd.DataFrame:
-    """Let a network answer on samples.
+    """Predict on samples.
 
     Args:
-        model: as `heads.build` returns it, trained.
+        model: as `study_networks.build` returns it, trained.
         inputs: (N, …) crops or features; may be memory-mapped: it is read a batch at a time.
         samples: rows of the table of `split`.
-        experiment: says the box format.
+        experiment: for the box format.
         size: side of the input in px.
 
     Returns:
         One row a sample: sample, image, face, flip, split, actual and predicted (with_mask or
         without_mask), probability (of with_mask), iou, and the corners of the true and predicted
-        box divided by the crop's sides. Predicted corners may lie outside [0, 1].
+        box divided by the crop's width and height. Predicted corners may lie outside [0, 1].
     """
     rows = samples["sample"].to_numpy()
-    answers = [
+    outputs = [
         model.predict_on_batch(inputs[rows[start : start + BATCH]])
         for start in tqdm(range(0, len(rows), BATCH), desc="predict", unit="batch")
     ]
-    label, box = (np.concatenate([answer[head] for answer in answers]) for head in ("label", "box"))
+    label, box = (np.concatenate([each[head] for each in outputs]) for head in ("label", "box"))
     predicted = keras.ops.convert_to_numpy(
         boxes.convert(box, experiment.box_format, "rel_xyxy", size)
     )
@@ -61,9 +61,9 @@ def table_of(samples: pd.DataFrame, probability: np.ndarray, predicted: np.ndarr
 
 
 def parameters(model: keras.Model, frozen: int) -> dict[str, int]:
-    """Return how many parameters a network has in total, and how many of them were trained.
+    """Count the parameters of a network in total, and those that were trained.
 
-    `frozen` is how many its backbone has, if its inputs are a backbone's features.
+    `frozen` is the number in its backbone, if its inputs are a backbone's features.
     """
     trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     return {"total": model.count_params() + frozen, "trainable": trained}

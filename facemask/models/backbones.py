@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from facemask.config import Backbone
+from facemask.config.training import Backbone
 from facemask.errors import InputError
 
 RANDOM_SEED = 0

@@ -1,4 +1,4 @@
-"""Bounding boxes: the formats networks speak and the overlap of two boxes.
+"""Bounding boxes: the formats of networks and the overlap of two boxes.
 
 Formats have the names of keras.utils.bounding_boxes: `xyxy` is the two corners, `center_xywh` the
 centre, width and height, both in pixels of the network's input; with `rel_` before them, divided by
@@ -8,11 +8,9 @@ the input's sides.
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 UNION_FLOOR = 1e-8
-ONE_FACE = 0.5  # IoU from which on two boxes are taken to be of one face
 
 
 def convert(boxes: Any, source: str, target: str, size: int) -> Any:  # noqa: ANN401
@@ -34,25 +32,6 @@ def iou(true: Any, predicted: Any, box_format: str = "rel_xyxy") -> Any:  # noqa
     """
     true, predicted = corners(true, box_format), corners(predicted, box_format)
     return intersection(true, predicted) / ops.maximum(union(true, predicted), UNION_FLOOR)
-
-
-def of_one_face(told: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Say which of several boxes of a sample are of the same face as the surest of them.
-
-    Boxes that hardly overlap are of two faces, and a mean would be of neither.
-
-    Args:
-        told: (m, N, 4), corners: m boxes of each of N samples.
-        sure: (m, N), how sure each is.
-
-    Returns:
-        bool (m, N): an IoU of at least 0.5 with the surest box, which always counts.
-    """
-    surest = sure.argmax(axis=0)
-    best = np.take_along_axis(told, surest[None, :, None], axis=0)
-    pairs = np.stack(np.broadcast_arrays(best, told)).reshape(2, -1, 4).astype(np.float32)
-    overlap = ops.convert_to_numpy(iou(*pairs)).reshape(sure.shape)
-    return (overlap >= ONE_FACE) | (np.arange(len(told))[:, None] == surest)
 
 
 def intersection(first: Any, second: Any) -> Any:  # noqa: ANN401

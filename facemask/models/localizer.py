@@ -1,9 +1,9 @@
-"""A network that says where faces are: maps of heat, boxes and labels, one value a cell of a grid.
+"""A network that predicts where a face is: a heatmap, and a box and class logits in each cell.
 
-Every cell says how likely it is the middle of the face (heat), how far from its own middle the four
-sides of the face's box are, and whether the face wears a mask (score). For the one face of a crop,
-heat is a softmax over the cells, and box and label are the mean by it of what the cells say. In a
-photograph of many faces, the peaks of the same map are the faces.
+Every cell of a grid holds a heatmap logit (is the face's centre here?), the ltrb distances from the
+cell's centre to the sides of the box, and class logits (with a mask or without). For the one face
+of a crop, soft-argmax pooling averages box and logits over the cells, weighted by the softmax of
+the heatmap. In an image of many faces, the peaks of the same heatmap are the faces.
 """
 
 import math
@@ -14,12 +14,12 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from facemask.config import Localizer
+from facemask.config.localizer import Localizer
 from facemask.errors import InputError
-from facemask.models.heads import in_precision
+from facemask.models.study_networks import in_precision
 
-# How far from a cell's middle the sides lie at first, in sides of the canvas.
-FIRST_SIDE = 1 / 6
+# The ltrb distances of an untrained network, in sides of the input.
+FIRST_DISTANCE = 1 / 6
 
 
 def build_localizer(
@@ -28,93 +28,96 @@ def build_localizer(
     """Build a localizer on a backbone, which is a part of it from then on.
 
     Args:
-        settings: taps of the backbone, how much of it is frozen, width, label loss, precision.
+        settings: feature levels, freeze_until, channels, label loss, precision.
         application: of keras.applications, without its top.
         preprocess: from pixels 0-255 to what the application expects.
 
     Returns:
         A model of (N, s, s, 3), raw values 0-255, with the outputs label (N, 1) sigmoid or (N, 2)
-        softmax, box (N, 4) in rel_xyxy, and cells (N, h · w): the heat's logits, row by row. The
-        layers heat, sides and score are the maps.
+        softmax, box (N, 4) in rel_xyxy, and heatmap (N, h · w): logits, row by row. The layers
+        heatmap_logits, ltrb and class_logits are the maps.
 
     Raises:
-        InputError: the backbone has no layer of one of the names, or taps are not from fine to
-            coarse, each half as fine as the one before.
+        InputError: the backbone has no layer of one of the names, or the feature levels are not
+            from fine to coarse, each of half the resolution of the one before.
     """
-    taps = keras.Model(
-        application.input, [_layer(application, tap).output for tap in settings.taps]
+    levels = keras.Model(
+        application.input, [_layer(application, name).output for name in settings.feature_levels]
     )
-    _freeze(application, settings.frozen)
+    _freeze(application, settings.freeze_until)
     inputs = keras.Input(application.input_shape[1:], name="inputs")
-    maps = taps(preprocess(layers.Identity()(inputs)))
+    maps = levels(preprocess(layers.Identity()(inputs)))
     with in_precision(settings.precision):
         x = _neck(maps if isinstance(maps, list) else [maps], settings)
-        x = _convolve(_convolve(x, settings.width), settings.width)
+        x = _convolve(_convolve(x, settings.channels), settings.channels)
     softmax = settings.losses.label.name == "categorical_crossentropy"
-    heat = layers.Conv2D(1, 1, name="heat")(x)
-    sides = layers.Conv2D(
+    heatmap = layers.Conv2D(1, 1, name="heatmap_logits")(x)
+    ltrb = layers.Conv2D(
         4,
         1,
         activation="sigmoid",
-        bias_initializer=keras.initializers.Constant(math.log(FIRST_SIDE / (1 - FIRST_SIDE))),
-        name="sides",
+        bias_initializer=keras.initializers.Constant(
+            math.log(FIRST_DISTANCE / (1 - FIRST_DISTANCE))
+        ),
+        name="ltrb",
     )(x)
-    score = layers.Conv2D(2 if softmax else 1, 1, name="score")(x)
-    box, score = StrongestFace(name="box")([heat, sides, score])
-    label = layers.Activation("softmax" if softmax else "sigmoid", name="label")(score)
-    cells = layers.Flatten(name="cells")(heat)
-    return keras.Model(inputs, {"label": label, "box": box, "cells": cells})
+    logits = layers.Conv2D(2 if softmax else 1, 1, name="class_logits")(x)
+    box, logits = SoftArgmaxPooling(name="box")([heatmap, ltrb, logits])
+    label = layers.Activation("softmax" if softmax else "sigmoid", name="label")(logits)
+    flat = layers.Flatten(name="heatmap")(heatmap)
+    return keras.Model(inputs, {"label": label, "box": box, "heatmap": flat})
 
 
 @keras.saving.register_keras_serializable("facemask")
-class StrongestFace(layers.Layer):
-    """The one face of a crop: the mean of what the cells say, by the softmax of their heat.
+class SoftArgmaxPooling(layers.Layer):
+    """Box and class logits of the one face: means over cells, weighted by the heatmap's softmax.
 
-    From the maps heat (N, h, w, 1), sides (N, h, w, 4: left, top, right, bottom) and score
-    (N, h, w, c) to its box (N, 4) in rel_xyxy and its score (N, c).
+    From the maps heatmap (N, h, w, 1), ltrb (N, h, w, 4: left, top, right, bottom) and class logits
+    (N, h, w, c) to the box (N, 4) in rel_xyxy and the logits (N, c).
     """
 
     def call(self, maps: list[keras.KerasTensor]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Return box and score."""
-        heat, sides, score = maps
-        height, width = heat.shape[1:3]
-        weight = ops.softmax(ops.reshape(heat, (-1, height * width, 1)), axis=1)
-        middles = ops.convert_to_tensor(cell_middles(height, width))
-        away = ops.reshape(sides, (-1, height * width, 4)) * ops.array([-1.0, -1.0, 1.0, 1.0])
-        boxes = ops.concatenate([middles, middles], axis=1) + away
-        scores = ops.reshape(score, (-1, height * width, score.shape[-1]))
-        return ops.sum(weight * boxes, axis=1), ops.sum(weight * scores, axis=1)
+        """Return box and class logits."""
+        heatmap, ltrb, logits = maps
+        height, width = heatmap.shape[1:3]
+        weight = ops.softmax(ops.reshape(heatmap, (-1, height * width, 1)), axis=1)
+        centres = ops.convert_to_tensor(cell_centres(height, width))
+        offsets = ops.reshape(ltrb, (-1, height * width, 4)) * ops.array([-1.0, -1.0, 1.0, 1.0])
+        boxes = ops.concatenate([centres, centres], axis=1) + offsets
+        logits = ops.reshape(logits, (-1, height * width, logits.shape[-1]))
+        return ops.sum(weight * boxes, axis=1), ops.sum(weight * logits, axis=1)
 
 
-def cell_middles(height: int, width: int) -> np.ndarray:
-    """Return the middles (x, y) of a grid's cells, row by row, in sides of the canvas.
+def cell_centres(height: int, width: int) -> np.ndarray:
+    """Return the centres (x, y) of a grid's cells, row by row, in sides of the input.
 
     Returns:
         float32 (h · w, 2).
     """
     y, x = np.mgrid[:height, :width]
-    middles = (np.stack([x, y], axis=-1) + 0.5) / [width, height]
-    return middles.reshape(-1, 2).astype(np.float32)
+    centres = (np.stack([x, y], axis=-1) + 0.5) / [width, height]
+    return centres.reshape(-1, 2).astype(np.float32)
 
 
 def _neck(maps: list[keras.KerasTensor], settings: Localizer) -> keras.KerasTensor:
     """Merge maps from coarse to fine, as feature pyramids do (Lin et al. 2017): the finest."""
-    fine, *coarser = [layers.Conv2D(settings.width, 1)(x) for x in maps]
+    fine, *coarser = [layers.Conv2D(settings.channels, 1)(x) for x in maps]
     if not coarser:
         return fine
     merged = coarser[-1]
     for x in [*coarser[-2::-1], fine]:
         if (2 * merged.shape[1], 2 * merged.shape[2]) != x.shape[1:3]:
             raise InputError(
-                f"taps {', '.join(settings.taps)}: a map of {merged.shape[1:3]} does not double to "
-                f"{x.shape[1:3]}; give one tap a resolution, the finest first"
+                f"feature_levels {', '.join(settings.feature_levels)}: a map of "
+                f"{merged.shape[1:3]} does not double to {x.shape[1:3]}; give one level a "
+                "resolution, the finest first"
             )
-        merged = _convolve(layers.Add()([layers.UpSampling2D()(merged), x]), settings.width)
+        merged = _convolve(layers.Add()([layers.UpSampling2D()(merged), x]), settings.channels)
     return merged
 
 
-def _convolve(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
-    return layers.Conv2D(width, 3, padding="same", activation="relu")(x)
+def _convolve(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
+    return layers.Conv2D(channels, 3, padding="same", activation="relu")(x)
 
 
 def _freeze(application: keras.Model, last: str) -> None:

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from facemask.config import BoxLoss, LabelLoss
+from facemask.config.training import BoxLoss, LabelLoss
 from facemask.models import boxes
 
 # Keeps ratios defined where a box or the hull of two has no extent.
@@ -13,8 +13,8 @@ TINY = 1e-7
 
 
 @keras.saving.register_keras_serializable("facemask")
-class SmoothL1(keras.losses.Loss):
-    """The study's first formula: e² / t up to the threshold t, |e| beyond.
+class StudySmoothL1(keras.losses.Loss):
+    """The study's first printed formula: e² / t up to the threshold t, |e| beyond.
 
     Its slope jumps from 2 to 1 at the threshold. With t = 1 and targets and predictions in [0, 1]
     it is the mean squared error itself. The Huber form (keras.losses.Huber: e² / 2, then
@@ -25,7 +25,7 @@ class SmoothL1(keras.losses.Loss):
     def __init__(
         self,
         threshold: float = 1.0,
-        name: str = "smooth_l1",
+        name: str = "study_smooth_l1",
         reduction: str = "sum_over_batch_size",
         dtype: str | None = None,
     ) -> None:
@@ -52,9 +52,9 @@ class IoULoss(keras.losses.Loss):
     this and a term for unlike aspect ratios (both Zheng et al. 2020). Boxes are in `box_format`;
     its unit does not matter, since the input is a square.
 
-    The papers know no box of negative width or height, but a network can say one in every format
-    other than rel_center_xywh, and none of the three would lead it out of there. Such a side is
-    added to the loss, in parts of the true box's.
+    The papers know no box of negative width or height, but a network can predict one in every
+    format other than rel_center_xywh, and none of the three would lead it out of there. Such a side
+    is added to the loss, in parts of the true box's.
     """
 
     def __init__(
@@ -94,17 +94,17 @@ class IoULoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable("facemask")
-class HeatLoss(keras.losses.Loss):
-    """Cross-entropy of the heat of a square grid's cells and where the middle of the face is.
+class HeatmapCrossEntropy(keras.losses.Loss):
+    """Cross-entropy of a square heatmap and a normal distribution around the centre of the face.
 
-    What is wanted of a cell is a normal distribution around the middle, as CenterNet's (Zhou et al.
-    2019), `spread` of the face's sides wide, and half a cell at least; in all 1.
+    As CenterNet's target (Zhou et al. 2019) with a standard deviation of `spread` of the box's
+    sides, and half a cell at least; normalised to a sum of 1.
     """
 
     def __init__(
         self,
         spread: float = 0.1,
-        name: str = "heat_loss",
+        name: str = "heatmap_cross_entropy",
         reduction: str = "sum_over_batch_size",
         dtype: str | None = None,
     ) -> None:
@@ -115,14 +115,14 @@ class HeatLoss(keras.losses.Loss):
         """Return the loss of each sample: boxes (N, 4), rel_xyxy, and logits (N, s · s) to (N,)."""
         side = math.isqrt(y_pred.shape[1])
         cells = (ops.arange(side, dtype="float32") + 0.5) / side
-        middle = (y_true[:, :2] + y_true[:, 2:]) / 2
+        centre = (y_true[:, :2] + y_true[:, 2:]) / 2
         spread = ops.maximum(self.spread * (y_true[:, 2:] - y_true[:, :2]), 0.5 / side)
         across, down = (
-            -0.5 * ops.square((cells - middle[:, axis, None]) / spread[:, axis, None])
+            -0.5 * ops.square((cells - centre[:, axis, None]) / spread[:, axis, None])
             for axis in (0, 1)
         )
-        wanted = ops.softmax(ops.reshape(down[:, :, None] + across[:, None, :], (-1, side * side)))
-        return keras.losses.categorical_crossentropy(wanted, y_pred, from_logits=True)
+        target = ops.softmax(ops.reshape(down[:, :, None] + across[:, None, :], (-1, side * side)))
+        return keras.losses.categorical_crossentropy(target, y_pred, from_logits=True)
 
     def get_config(self) -> dict[str, object]:
         """Return what rebuilds this loss."""
@@ -130,18 +130,18 @@ class HeatLoss(keras.losses.Loss):
 
 
 def box_loss(loss: BoxLoss, box_format: str) -> keras.losses.Loss:
-    """Return the loss of the box head that an experiment asks for by name."""
+    """Return the loss of the box head by its name in params.yaml."""
     if loss.name == "mse":
         return keras.losses.MeanSquaredError()
     if loss.name == "huber":
         return keras.losses.Huber(delta=loss.threshold)
-    if loss.name == "smooth_l1":
-        return SmoothL1(loss.threshold)
+    if loss.name == "study_smooth_l1":
+        return StudySmoothL1(loss.threshold)
     return IoULoss(loss.name, box_format)
 
 
 def label_loss(loss: LabelLoss) -> keras.losses.Loss:
-    """Return the loss of the label head that an experiment asks for by name."""
+    """Return the loss of the label head by its name in params.yaml."""
     categorical = loss.name == "categorical_crossentropy"
     smoothing = {"label_smoothing": loss.smoothing}
     if not loss.focal_gamma:

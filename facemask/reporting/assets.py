@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
 
-from facemask.config import Crop
-from facemask.data.crops import assign, rectangles
+from facemask.columns import BOX, true_boxes
+from facemask.config.data import Crop
+from facemask.data.crops import partition, regions
 from facemask.data.images import read_rgb
-from facemask.reporting import plots, search_plots
-from facemask.reporting.history import long_table
-from facemask.schema import BOX, WITH, WITHOUT, true_boxes
+from facemask.reporting import history, partition_plot, plots, search_plots, study_plots
 
 METRICS = ("manhattan", "euclidean", "chebyshev")
 SHEET_SAMPLES = 48
@@ -35,73 +33,66 @@ def draw(
     predictions: Mapping[str, pd.DataFrame],
     searches: Mapping[str, Sequence[pd.DataFrame]],
 ) -> dict[str, str]:
-    """Draw every picture of the report.
+    """Draw every plot of the report.
 
     Args:
         folder: where to.
-        images: folder of the photographs.
+        images: folder of the images.
         faces: the table of `annotations.parse`.
         samples: the table of `splits.add_flips`.
         crops: uint8 (N, s, s, 3) RGB, a row a sample; may be memory-mapped.
-        crop: how rectangles are found.
-        ranking: the table of `study.leaderboard`.
+        crop: how crop regions are found.
+        ranking: the table of `leaderboard.leaderboard`.
         metrics, histories, predictions: of each experiment.
-        searches: of each, its trials and their epochs, the tables of `search.search`.
+        searches: of each, its trials and their epochs, the tables of `hyperband.search`.
 
     Returns:
-        What each picture shows, as `study.render` asks for it, and its path from folder's parent.
+        What each plot shows, as `report.render` needs it, and its path from folder's parent.
     """
-    (folder / "curves").mkdir(parents=True, exist_ok=True)
-    (folder / "predictions").mkdir(exist_ok=True)
-    (folder / "searches").mkdir(exist_ok=True)
-    drawn = {name: folder / f"{name}.jpg" for name in ("partition", "contact_sheet")}
-    draw_partition(images, faces, samples, crop, drawn["partition"])
+    drawn = {}
+
+    def at(name: str, suffix: str) -> Path:
+        """Where a plot is to lie; it is remembered."""
+        drawn[name] = folder / f"{name}.{suffix}"
+        drawn[name].parent.mkdir(parents=True, exist_ok=True)
+        return drawn[name]
+
+    draw_partition(images, faces, samples, crop, at("partition", "jpg"))
     rows = spread(samples, SHEET_SAMPLES)
-    plots.contact_sheet(
-        crops[rows["sample"]], true_boxes(rows), rows["label"], drawn["contact_sheet"]
-    )
-    drawn["leaderboard"] = folder / "leaderboard.png"
-    plots.leaderboard_picture(ranking, drawn["leaderboard"])
+    sheet = at("contact_sheet", "jpg")
+    plots.contact_sheet(crops[rows["sample"]], true_boxes(rows), rows["label"], sheet)
+    study_plots.leaderboard_plot(ranking, at("leaderboard", "png"))
     for name, (trials, epochs) in searches.items():
-        drawn[f"searches/{name}"] = folder / "searches" / f"{name}.png"
-        search_plots.search_picture(trials, epochs, drawn[f"searches/{name}"])
-    curves = dict(iter(long_table(histories).groupby("experiment")))
-    for name, title, note in tqdm(
-        ranking[["id", "title", "note"]].itertuples(index=False, name=None),
-        desc="figures",
-        total=len(ranking),
-        unit="picture",
-    ):
-        drawn[f"curves/{name}"] = folder / "curves" / f"{name}.png"
-        tested = predictions[name]
-        confusion = confusion_matrix(tested["actual"], tested["predicted"], labels=[WITHOUT, WITH])
-        plots.experiment_picture(
+        search_plots.search_plot(trials, epochs, at(f"searches/{name}", "png"))
+    curves = dict(iter(history.long_table(histories).groupby("experiment")))
+    for row in tqdm(ranking.to_dict("records"), desc="plots", unit="plot"):
+        name, title = row["id"], row["title"]
+        study_plots.experiment_plot(
             curves[name],
-            confusion,
-            "\n".join(filter(None, [f"{name}: {title}" if title else name, note])),
-            metrics[name]["best_epoch"],
-            drawn[f"curves/{name}"],
+            history.confusion(predictions[name]),
+            "\n".join(filter(None, [f"{name}: {title}" if title else name, row["note"]])),
+            row["best_epoch"],
+            at(f"curves/{name}", "png"),
         )
     for name in best_on_validation(metrics, dict(ranking[["id", "family"]].to_numpy())):
-        drawn[f"predictions/{name}"] = folder / "predictions" / f"{name}.jpg"
         rows = spread(predictions[name], SHEET_PREDICTIONS)
-        plots.prediction_sheet(crops[rows["sample"]], rows, drawn[f"predictions/{name}"])
+        plots.prediction_sheet(crops[rows["sample"]], rows, at(f"predictions/{name}", "jpg"))
     return {name: path.relative_to(folder.parent).as_posix() for name, path in drawn.items()}
 
 
 def draw_partition(
     images: Path, faces: pd.DataFrame, samples: pd.DataFrame, crop: Crop, path: Path
 ) -> None:
-    """Draw the photograph that gives the most crops, divided by each of the three distances."""
+    """Draw the image that gives the most crops, divided by each of the three distances."""
     name = samples["image"].value_counts().sort_index().idxmax()
-    photograph = read_rgb(images / name)
+    pixels = read_rgb(images / name)
     found = faces.loc[faces["image"] == name, BOX].to_numpy()
-    height, width = photograph.shape[:2]
+    height, width = pixels.shape[:2]
     partitions = {}
     for metric in METRICS:
-        how = (found, width, height, metric, crop.modulus, crop.remainder)
-        partitions[metric] = assign(*how), rectangles(*how)
-    plots.partition_picture(photograph, found, partitions, crop.min_area, path)
+        how = (found, width, height, metric, crop.grid_stride, crop.grid_offset)
+        partitions[metric] = partition(*how), regions(*how)
+    partition_plot.partition_plot(pixels, found, partitions, crop.min_area, path)
 
 
 def best_on_validation(
@@ -109,9 +100,9 @@ def best_on_validation(
 ) -> list[str]:
     """Return each family's best experiment by validation accuracy: the test set has no say."""
     best: dict[str, str] = {}
-    for name, figure in metrics.items():
+    for name, measured in metrics.items():
         champion = best.setdefault(families[name], name)
-        if figure["val"]["accuracy"] > metrics[champion]["val"]["accuracy"]:
+        if measured["val"]["accuracy"] > metrics[champion]["val"]["accuracy"]:
             best[families[name]] = name
     return list(best.values())
 

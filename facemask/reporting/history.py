@@ -1,14 +1,15 @@
-"""Histories and answers of many experiments as long tables, for plots."""
+"""Histories and predictions of many experiments as long tables, for plots."""
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
+from facemask.columns import CLASSES, WITH
 from facemask.evaluation.significance import iou_histogram, precision_recall
-from facemask.schema import WITH, WITHOUT
 
-# What Keras logs for our two heads, and what readers call it.
-MEASURES = {
+# What Keras logs for the two heads, and the column it becomes.
+COLUMNS = {
     "loss": "loss",
     "label_loss": "label_loss",
     "box_loss": "box_loss",
@@ -27,7 +28,7 @@ def long_table(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     parts = []
     for name, history in histories.items():
         for split, prefix in (("train", ""), ("val", "val_")):
-            columns = {prefix + logged: told for logged, told in MEASURES.items()}
+            columns = {prefix + logged: column for logged, column in COLUMNS.items()}
             part = history[["epoch", *columns, "learning_rate"]].rename(columns=columns)
             part.insert(0, "experiment", name)
             part.insert(2, "split", split)
@@ -45,12 +46,19 @@ def iou_table(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return _stack({name: iou_histogram(table) for name, table in predictions.items()})
 
 
+def confusion(predictions: pd.DataFrame) -> np.ndarray:
+    """Count samples by actual (down) and predicted label (across), without a mask first: (2, 2)."""
+    numbers = (predictions[column] == WITH for column in ("actual", "predicted"))
+    counts = np.zeros((2, 2), int)
+    np.add.at(counts, tuple(each.to_numpy(int) for each in numbers), 1)
+    return counts
+
+
 def confusion_table(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Count the test samples of each experiment by actual and predicted label, zeros too."""
-    labels = pd.MultiIndex.from_product([[WITHOUT, WITH]] * 2, names=["actual", "predicted"])
+    labels = pd.MultiIndex.from_product([CLASSES] * 2, names=["actual", "predicted"])
     counts = {
-        name: table.groupby(labels.names).size().reindex(labels, fill_value=0)
-        for name, table in predictions.items()
+        name: pd.Series(confusion(table).ravel(), labels) for name, table in predictions.items()
     }
     return pd.concat(counts, names=["experiment"]).rename("count").reset_index()
 

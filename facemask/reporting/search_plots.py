@@ -8,19 +8,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from facemask.config import Space
+from facemask.config.training import Space
 from facemask.reporting.plots import FACES, GREY, STYLE, WRONG, key, save
 
 
 @style.context(STYLE)
-def search_picture(
-    trials: pd.DataFrame, epochs: pd.DataFrame, path: str | os.PathLike[str]
-) -> None:
+def search_plot(trials: pd.DataFrame, epochs: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Draw the validation loss of all trials by bracket and epoch, and by each hyperparameter.
 
-    `trials` and `epochs` are the tables of `search.search`. A trial that goes on where another
-    stopped is joined to it. Only hyperparameters with more than one value are drawn; the line is
-    the median of the trials of a value. The best trial is ringed everywhere.
+    A trial that goes on where another stopped is joined to it. Only hyperparameters with more than
+    one value are drawn; the line is the median of the trials of a value. The best trial is ringed
+    everywhere.
+
+    Args:
+        trials, epochs: the tables of `hyperband.search`.
+        path: where to.
     """
     varied = [name for name in Space.model_fields if len(trials[name].unique()) > 1]
     brackets = sorted(trials["bracket"].unique(), reverse=True)

@@ -1,17 +1,21 @@
-"""Chapters of the report beyond the study's tables: how sure figures are, searches, losses."""
+"""Sections of the report and the page of losses: intervals, searches, losses of the box.
+
+Each computes its tables; the words are in the template of its name.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from facemask.config import Experiment, Search, Space
+from facemask.config.training import BoxLoss, Experiment, Search, Space
 from facemask.evaluation import significance
-from facemask.reporting.tables import NONE, markdown_table, percent
+from facemask.reporting import tables
+from facemask.reporting.tables import NONE, interval, percent
 
 Statistics = Mapping[str, Any]
 
-FIGURES = {
+METRICS = {
     "accuracy": "test accuracy",
     "recall_with_mask": "recall with mask",
     "recall_without_mask": "recall without mask",
@@ -19,102 +23,86 @@ FIGURES = {
     "mean_iou": "test IoU",
     "iou_50": "boxes with IoU ≥ 0.5",
 }
+LOSSES = {
+    "mse": "squared error",
+    "study_smooth_l1": "the study's smooth L1, threshold {:g}",
+    "huber": "Huber, threshold {:g}",
+    "giou": "GIoU",
+    "diou": "DIoU",
+    "ciou": "CIoU",
+}
 
 
-def uncertainty(measured: Mapping[str, Statistics]) -> str:
-    """Say how sure the test figures are: their 95 % intervals, and their spread over repeats.
+def uncertainty(measured: Mapping[str, Statistics], labels: Mapping[str, str]) -> str:
+    """Say how certain the test metrics are: their 95 % intervals, and their std over repeats.
 
     Args:
-        measured: of each experiment what `metrics.summary` and `metrics.confidence` return.
+        measured: of each experiment what `metrics.summary` and `metrics.uncertainty` return.
+        labels: how each is called.
     """
     if not measured:
         return ""
-    headers = ("experiment", "majority class alone", *FIGURES.values())
-    rows = [
-        (f"`{name}`", percent(_majority(s)), *(_interval(s["intervals"][key]) for key in FIGURES))
-        for name, s in measured.items()
+    intervals = [
+        (labels[name], *(interval(record["intervals"][key]) for key in METRICS))
+        for name, record in measured.items()
     ]
-    text = (
-        "## How sure the figures are\n\n"
-        "Test figures in % with their 95 % intervals: percentile bootstrap over photographs, each "
-        "with all its samples (2,000 draws), since the faces of one photograph are alike. They say "
-        "what another choice of test photographs could have given, not what another seed of the "
-        "training could have."
-    )
-    return f"{text}\n\n{markdown_table(headers, rows)}\n\n{_repeats(measured)}".rstrip()
-
-
-def _interval(figure: Mapping[str, float]) -> str:
-    return f"{percent(figure['value'])} [{percent(figure['low'])}, {percent(figure['high'])}]"
-
-
-def _majority(measured: Statistics) -> float:
-    return measured["test"]["majority_accuracy"]
-
-
-def _repeats(measured: Mapping[str, Statistics]) -> str:
-    repeated = {name: s["repeats"] for name, s in measured.items() if s["count"] > 1}
-    if not repeated:
-        return ""
-    headers = ("experiment", "repeats", "majority class alone", *FIGURES.values())
-    rows = [
-        (
-            f"`{name}`",
-            measured[name]["count"],
-            percent(_majority(measured[name])),
-            *(_spread(figures[key]) for key in FIGURES),
-        )
-        for name, figures in repeated.items()
+    repeats = [
+        (labels[name], record["count"], *(_repeated(record["repeats"][key]) for key in METRICS))
+        for name, record in measured.items()
+        if record["count"] > 1
     ]
-    text = (
-        "Trained several times, each with a seed of its own: mean ± sample standard deviation of "
-        "the test figures, in %. Everywhere else stand those of the first."
+    return tables.render(
+        "uncertainty",
+        majority=_majority(measured),
+        intervals=pd.DataFrame(intervals, columns=["experiment", *METRICS.values()]),
+        repeats=pd.DataFrame(repeats, columns=["experiment", "repeats", *METRICS.values()]),
     )
-    return f"{text}\n\n{markdown_table(headers, rows)}"
 
 
-def _spread(figure: Mapping[str, float]) -> str:
-    return f"{percent(figure['mean'])} ± {percent(figure['std'])}"
+def _repeated(metric: Mapping[str, float]) -> str:
+    return f"{percent(metric['mean'])} ± {percent(metric['std'])}"
+
+
+def _majority(measured: Mapping[str, Statistics]) -> float:
+    """The majority baseline, which is of the test samples, not of an experiment."""
+    return next(iter(measured.values()))["test"]["majority_accuracy"]
 
 
 def hyperband(
     searches: Mapping[str, Search],
-    found: Mapping[str, Mapping[str, Any]],
+    best: Mapping[str, Mapping[str, Any]],
     experiments: Mapping[str, Experiment],
-    metrics: Mapping[str, Mapping[str, Any]],
+    metrics: Mapping[str, Statistics],
     published: pd.DataFrame,
-    pictures: Mapping[str, str],
+    labels: Mapping[str, str],
+    plots: Mapping[str, str],
 ) -> str:
-    """Put what each search found beside the study's values, and the test figures of both.
+    """Put what each search found beside the study's values, and the test metrics of both.
 
     Args:
-        searches: of params.yaml.
-        found: of each search that was run, what `search.search` found best, and its summary.
-        experiments: of params.yaml.
+        searches, experiments: of params.yaml.
+        best: of each search that was run, what `hyperband.search` found best, and its summary.
         metrics: of the experiments that were run.
         published: published_results.csv.
-        pictures: `searches/<name>` → path from the report.
+        labels: how each experiment that was run is called.
+        plots: `searches/<name>` → path from the report.
     """
-    parts = []
-    for name, best in found.items():
-        beside = _beside(name, searches[name], experiments, published)
-        parts += [
-            f"### {name}",
-            f"{best['trials']} trials, {best['epochs']} epochs, {best['seconds']:,.0f} s; least "
-            f"validation loss {best['val_loss']:.5f}.",
-            _values(experiments[searches[name].base], searches[name].base, best),
-            _tested([name for name in beside if name in metrics], metrics, published),
-        ]
-        if f"searches/{name}" in pictures:
-            parts.append(f"![Trials of the search {name}]({pictures[f'searches/{name}']})")
-    if not parts:
+    if not best:
         return ""
-    intro = (
-        "## Hyperband\n\nThe study chose the heads of its last experiments by Hyperband on the "
-        "validation loss. So does this run, on its own samples; `*_tuned` trains with what was "
-        "found here, the others with what the study found."
-    )
-    return "\n\n".join((intro, *parts))
+    entries = []
+    for name, found in best.items():
+        base = searches[name].base
+        beside = _beside(name, searches[name], experiments, published)
+        entries.append(
+            {
+                "name": name,
+                "best": found,
+                "values": _values(experiments[base], base, found),
+                "tested": _tested([n for n in beside if n in metrics], metrics, published, labels),
+                "plot": plots.get(f"searches/{name}"),
+            }
+        )
+    return tables.render("searches", searches=entries, majority=_majority(metrics))
 
 
 def _beside(
@@ -132,7 +120,7 @@ def _beside(
     return [*study, f"{name}_tuned"]
 
 
-def _values(base: Experiment, name: str, best: Mapping[str, Any]) -> str:
+def _values(base: Experiment, name: str, best: Mapping[str, Any]) -> pd.DataFrame:
     study = {
         "layers": len(base.network.dense),
         "units": base.network.dense[0],
@@ -145,81 +133,63 @@ def _values(base: Experiment, name: str, best: Mapping[str, Any]) -> str:
         ("found here", *(f"{best[key]:g}" for key in Space.model_fields)),
         (f"the study's (`{name}`)", *(f"{study[key]:g}" for key in Space.model_fields)),
     ]
-    titles = (field.title or key for key, field in Space.model_fields.items())
-    return markdown_table(("", *titles), rows)
+    titles = [field.title or key for key, field in Space.model_fields.items()]
+    return pd.DataFrame(rows, columns=["", *titles])
 
 
 def _tested(
-    names: Sequence[str], metrics: Mapping[str, Mapping[str, Any]], published: pd.DataFrame
-) -> str:
-    study = published.set_index("id")
-    headers = (
-        "experiment",
-        "least validation loss at epoch",
-        "test accuracy",
-        "published",
-        "majority class alone",
-        "recall with mask",
-        "recall without mask",
-        "test IoU",
-        "published",
-    )
+    names: Sequence[str],
+    metrics: Mapping[str, Statistics],
+    published: pd.DataFrame,
+    labels: Mapping[str, str],
+) -> pd.DataFrame:
+    headers = ["experiment", "best epoch", "test accuracy", "published"]
+    headers += ["recall with mask", "recall without mask", "test IoU", "published"]
+    study = published.set_index("id")[["test_accuracy", "test_iou"]].map(percent)
     rows = []
     for name in names:
         test = metrics[name]["test"]
-        known = study.loc[name] if name in study.index else None
+        accuracy, iou = study.loc[name] if name in study.index else (NONE, NONE)
         rows.append(
             (
-                f"`{name}`",
+                labels[name],
                 metrics[name]["best_epoch"],
                 percent(test["accuracy"]),
-                NONE if known is None else percent(known["test_accuracy"]),
-                percent(test["majority_accuracy"]),
+                accuracy,
                 percent(test["recall_with_mask"]),
                 percent(test["recall_without_mask"]),
                 percent(test["mean_iou"]),
-                NONE if known is None else percent(known["test_iou"]),
+                iou,
             )
         )
-    return markdown_table(headers, rows)
+    return pd.DataFrame(rows, columns=headers)
 
 
 def box_losses(
     experiments: Mapping[str, Experiment],
     predictions: Mapping[str, pd.DataFrame],
     majority: Mapping[str, float],
-    pictures: Mapping[str, str],
+    plot: str,
 ) -> str:
     """Compare experiments that differ in nothing but the loss of the box and its weight.
 
     Args:
         experiments: of params.yaml and the losses pipeline.
-        predictions: of each experiment that was run, its answers on the test samples.
-        majority: of each experiment, the test accuracy of answering the majority class.
-        pictures: `losses` → path from the report.
+        predictions: of each experiment that was run, those of the test samples.
+        majority: of each experiment, the majority baseline's test accuracy.
+        plot: of the losses, its path from the page.
     """
     run = {name: experiment for name, experiment in experiments.items() if name in predictions}
-    groups = [group for group in alike(run) if len(group) > 1]
-    if not groups:
-        return ""
-    text = (
-        "## Losses of the box\n\nThe same network, data and seed with another loss of the box. "
-        "Test figures in %; differences to the first row in points, with p of the paired "
-        "permutation test over photographs: how often a difference of that size comes of "
-        "swapping the two experiments' answers at random. On boxes in [0, 1] smooth L1 with "
-        "threshold 1 is the squared error itself, with threshold 2 half of it and with threshold "
-        "0.5 twice, but for errors above 0.5; Huber with threshold 1 is half of it. There these "
-        "do no more than weigh the box."
-    )
-    parts = [text]
-    if "losses" in pictures:
-        parts.append(f"![The losses of the box, drawn over error and shift]({pictures['losses']})")
-    for group in groups:
-        parts += [
-            f"### The network of `{group[0]}`",
-            _loss_table(group, experiments, predictions, majority),
-        ]
-    return "\n\n".join(parts)
+    groups = [
+        {
+            "name": group[0],
+            "majority": majority[group[0]],
+            "table": _loss_table(group, experiments, predictions),
+        }
+        for group in alike(run)
+        if len(group) > 1
+    ]
+    return tables.render("losses", groups=groups, plot=plot)
 
 
 def alike(experiments: Mapping[str, Experiment]) -> list[list[str]]:
@@ -237,33 +207,21 @@ def _loss_table(
     group: Sequence[str],
     experiments: Mapping[str, Experiment],
     predictions: Mapping[str, pd.DataFrame],
-    majority: Mapping[str, float],
-) -> str:
-    headers = (
-        "experiment",
-        "loss of the box",
-        "weights, label : box",
-        "test accuracy",
-        "difference (p)",
-        "majority class alone",
-        "recall with mask",
-        "recall without mask",
-        "test IoU",
-        "difference (p)",
-        "IoU ≥ 0.5",
-    )
+) -> pd.DataFrame:
+    headers = ["experiment", "loss of the box", "weights, label : box", "test accuracy"]
+    headers += ["difference (p)", "recall with mask", "recall without mask", "test IoU"]
+    headers += ["difference (p)", "IoU ≥ 0.5"]
     rows = []
     for name in group:
-        against = significance.compare(predictions[group[0]], predictions[name]).set_index("figure")
+        against = significance.compare(predictions[group[0]], predictions[name]).set_index("metric")
         value, first = against["second"], name == group[0]
         rows.append(
             (
                 f"`{name}`",
-                _loss_name(experiments[name]),
+                _loss_name(experiments[name].losses.box),
                 "{label:g} : {box:g}".format(**experiments[name].loss_weights.model_dump()),
                 percent(value["accuracy"]),
                 NONE if first else _difference(against.loc["accuracy"]),
-                percent(majority[name]),
                 percent(value["recall_with_mask"]),
                 percent(value["recall_without_mask"]),
                 percent(value["mean_iou"]),
@@ -271,14 +229,11 @@ def _loss_table(
                 percent(value["iou_50"]),
             )
         )
-    return markdown_table(headers, rows, left=2)
+    return pd.DataFrame(rows, columns=headers)
 
 
-def _loss_name(experiment: Experiment) -> str:
-    loss = experiment.losses.box
-    plain = {"mse": "squared error", "giou": "GIoU", "diou": "DIoU", "ciou": "CIoU"}
-    spelt = {"smooth_l1": "smooth L1", "huber": "Huber"}
-    return plain.get(loss.name) or f"{spelt[loss.name]}, threshold {loss.threshold:g}"
+def _loss_name(loss: BoxLoss) -> str:
+    return LOSSES[loss.name].format(loss.threshold)
 
 
 def _difference(row: pd.Series) -> str:

@@ -5,10 +5,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from facemask import params
 from facemask.errors import InputError
 from facemask.io import write_json
-from facemask.reporting.study import versions
+from facemask.params import read
+from facemask.reporting.run import versions
 
 
 def take(root: Path, results: Path, name: str) -> Path:
@@ -21,8 +21,8 @@ def take(root: Path, results: Path, name: str) -> Path:
             params.yaml, dvc.lock, those of the pipelines and snapshot.json, which names the commit.
 
     Raises:
-        InputError: the folder is there, its name is no plain one, there is no run to keep, or parts
-            of it were made with other parameters or code.
+        InputError: the folder is there, its name is no plain word, there is no run to keep, or
+            parts of it were made with other parameters or code.
     """
     folder = results / name
     if not re.fullmatch(r"\w[\w-]*", name):
@@ -31,7 +31,7 @@ def take(root: Path, results: Path, name: str) -> Path:
         raise InputError(f"{folder} is there already: give another name, or git rm -r {folder}")
     if not all((root / made).exists() for made in ("report", "metrics", "dvc.lock")):
         raise InputError("there is no run to keep: dvc repro makes one")
-    config, commit = params.read(root), _commit(root)
+    config, commit = read(root), _commit(root)
     _check_up_to_date(root)
     shutil.copytree(root / "report", folder, ignore=shutil.ignore_patterns(".*"))
     shutil.copytree(root / "metrics", folder / "metrics", ignore=shutil.ignore_patterns(".*"))
@@ -51,7 +51,7 @@ def take(root: Path, results: Path, name: str) -> Path:
 
 
 def _check_up_to_date(root: Path) -> None:
-    """Of the study, and of each pipeline beyond it that was run."""
+    """Check the study, and each further pipeline that was run."""
     from dvc.repo import Repo
 
     locks = sorted(path.relative_to(root) for path in root.glob("pipelines/*/dvc.lock"))

@@ -2,28 +2,30 @@
 
 from typing import Any
 
-from facemask.data.issues import MEANING, Defect, count, place
-from facemask.reporting.tables import markdown_table
+import pandas as pd
+
+from facemask.data.issues import MEANING, Issue, count, place
+from facemask.reporting import tables
 
 
 def page(dataset: str, validation: dict[str, Any]) -> str:
-    """Return a page in Markdown about the defects that the validation of a dataset lists."""
-    defects = [Defect(**row) for row in validation["defects"]]
-    left_out = validation["left_out"]
-    lines = [
-        f"# Defects of the dataset {dataset}",
-        f"Used: {validation['images']} photographs with {validation['faces']} faces. "
-        f"Left out: {len(left_out)} photographs{': ' if left_out else ''}{', '.join(left_out)}.",
-        markdown_table(
-            ["Outcome", "What it means", "Defects"],
-            [(each, MEANING[each], number) for each, number in count(defects).items()],
-            left=2,
-        ),
+    """Return a page in Markdown about the issues that the validation of a dataset lists.
+
+    Args:
+        dataset: its name.
+        validation: what `annotations.parse` found: issues, left_out, images, faces.
+    """
+    issues = [Issue(**row) for row in validation["issues"]]
+    counts = [(each, MEANING[each], number) for each, number in count(issues).items()]
+    rows = [
+        (each.file, "" if each.object is None else each.object, each.severity, each.message)
+        for each in sorted(issues, key=place)
     ]
-    if defects:
-        rows = [
-            (each.file, "" if each.object is None else each.object, each.outcome, each.what)
-            for each in sorted(defects, key=place)
-        ]
-        lines.append(markdown_table(["File", "Object", "Outcome", "What"], rows, left=4))
-    return "\n\n".join(lines) + "\n"
+    return tables.render(
+        "validation",
+        dataset=dataset,
+        validation=validation,
+        counts=pd.DataFrame(counts, columns=["Severity", "What it means", "Issues"]),
+        # As objects: the empty cells among numbers must not become NaN.
+        issues=pd.DataFrame(rows, columns=["File", "Object", "Severity", "What"], dtype=object),
+    )

@@ -1,44 +1,44 @@
-"""Training samples as they might have been photographed: their boxes stay right.
+"""Augmentation of training samples and their boxes.
 
-Albumentations is no longer maintained and its successor is not permissive; Keras' layers draw from
-one state, so that a sample's draw would depend on those before it. Here a sample's draws are made
-of seed, epoch and its number alone, and flip, zoom and shift are one transform with the drawing on
-the canvas: pixels are interpolated once.
+Albumentations is no longer maintained and its successor is not permissive; Keras' layers share one
+random state, so that a sample would depend on those before it. Here a sample depends on seed, epoch
+and its number alone, and flip, zoom and shift are one transform with the resizing to the model
+input: pixels are interpolated once.
 """
 
 import cv2
 import numpy as np
 
-from facemask.config import Augment
-from facemask.data import geometry
+from facemask.config.localizer import Augment
+from facemask.data import affine
 
 
 def place(augment: Augment, box: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw flip, zoom and shift: a transform of the canvas that keeps the whole face on it.
+    """Draw flip, zoom and shift: a transform of the model input that keeps the face inside.
 
     Args:
-        augment: probability of a flip, least and greatest zoom, greatest shift in canvas sides.
-        box: corners of the face on the canvas, px.
-        size: side of the canvas, px.
+        augment: probability of a flip, range of zoom, greatest shift in sides of the input.
+        box: corners of the face in the input, px.
+        size: side of the input, px.
         rng: of this sample.
 
     Returns:
-        (3, 3). A face that is as large as the canvas is not zoomed in.
+        (3, 3). A face that is as large as the input is not zoomed in.
     """
-    flipped = geometry.mirror(size) if rng.random() < augment.flip else np.eye(3)
-    x0, y0, x1, y1 = geometry.transformed(box[None], flipped)[0]
+    flipped = affine.mirror(size) if rng.random() < augment.flip else np.eye(3)
+    x0, y0, x1, y1 = affine.transformed(box[None], flipped)[0]
     least, most = augment.zoom
     zoom = np.exp(rng.uniform(np.log(least), np.log(most)))
     zoom = min(zoom, size / max(x1 - x0, y1 - y0))
-    # The middle stays in the middle but for the shift; and then the face comes first.
-    middle = size * (1 - zoom) / 2
-    shift = middle + size * rng.uniform(-augment.shift, augment.shift, 2)
+    # The centre is shifted from the centre, but no further than the face allows.
+    centre = size * (1 - zoom) / 2
+    shift = centre + size * rng.uniform(-augment.shift, augment.shift, 2)
     shift = np.clip(shift, [-zoom * x0, -zoom * y0], [size - zoom * x1, size - zoom * y1])
-    return geometry.moving(*shift) @ geometry.scaling(zoom, zoom) @ flipped
+    return affine.moving(*shift) @ affine.scaling(zoom, zoom) @ flipped
 
 
-def recolour(image: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    """Draw brightness, contrast, saturation, hue, blur and the traces of JPEG.
+def colour_jitter(image: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """Draw brightness, contrast, saturation, hue, blur and JPEG artefacts.
 
     Args:
         image: uint8 (s, s, 3), RGB.
@@ -56,16 +56,16 @@ def recolour(image: np.ndarray, augment: Augment, rng: np.random.Generator) -> n
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.5))
     if rng.random() < augment.jpeg:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))]
-        # OpenCV takes blue for the first colour, and JPEG keeps the three unlike well.
+        # OpenCV expects blue first, and JPEG treats the channels differently.
         coded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)[1]
         image = cv2.cvtColor(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
     return image
 
 
-def cut_out(
+def random_erasing(
     image: np.ndarray, box: np.ndarray, augment: Augment, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw grey rectangles: one away from the face, one over a part of its mouth.
+    """Draw grey rectangles: one away from the face, one over part of its mouth.
 
     Args:
         image: uint8 (s, s, 3); it is drawn on.
@@ -75,12 +75,12 @@ def cut_out(
     """
     x0, y0, x1, y1 = box
     size = len(image)
-    if rng.random() < augment.cutout:
+    if rng.random() < augment.erase:
         low = rng.uniform(0, 0.8 * size, 2)
         left, top, right, bottom = *low, *(low + rng.uniform(0.1, 0.35, 2) * size)
         if right <= x0 or left >= x1 or bottom <= y0 or top >= y1:
             _fill(image, left, top, right, bottom)
-    if rng.random() < augment.cutout_mouth:
+    if rng.random() < augment.erase_mouth:
         # The lower half of the face; of it at most a half of each side.
         width, height = (x1 - x0) * rng.uniform(0.2, 0.5), (y1 - y0) / 2 * rng.uniform(0.2, 0.5)
         left, top = rng.uniform(x0, x1 - width), rng.uniform((y0 + y1) / 2, y1 - height)
@@ -89,7 +89,7 @@ def cut_out(
 
 
 def _fill(image: np.ndarray, left: float, top: float, right: float, bottom: float) -> None:
-    image[round(top) : round(bottom), round(left) : round(right)] = geometry.PADDING
+    image[round(top) : round(bottom), round(left) : round(right)] = affine.PADDING
 
 
 def _turned_colours(saturation: float, hue: float) -> np.ndarray:

@@ -1,114 +1,134 @@
-"""What lets a long run that was stopped go on: its own folder, and the state of a training."""
+"""What lets a stopped training or search go on: its state, in a folder of its own."""
 
 import hashlib
 import json
 import shutil
+import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import keras_tuner
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 from keras.callbacks import Callback
 
-from facemask.config import Section
-from facemask.io import read_json, whole, write_json
+from facemask.config.data import Section
+from facemask.io import atomic_write
+
+SECONDS = 30  # between two states, at least; the last epoch's is always written
+# The packages whose code decides what a training makes.
+CODE = ("data", "models", "training")
 
 
-def own_folder(state: Path, digest: str) -> Path:
-    """Return the folder of a run; those of others, whose inputs or code differed, are deleted."""
+def state_folder(state: Path, digest: str) -> Path:
+    """Return the folder of a run; those of other inputs, settings or code are deleted."""
     for other in state.glob("*"):
         if other.is_dir() and other.name != digest:
             shutil.rmtree(other)
     return state / digest
 
 
-def digest(
-    inputs: np.ndarray,
-    splits: pd.DataFrame,
-    sections: Sequence[Section],
-    others: Sequence[int | str],
-) -> str:
-    """Return 16 hex digits of all that decides what a run finds, the code included."""
-    settings = [section.model_dump() for section in sections]
-    versions = [keras.__version__, tf.__version__]
-    array = [inputs.shape, str(inputs.dtype)]
-    found = hashlib.sha256(json.dumps([settings, others, versions, array]).encode())
+def digest(inputs: np.ndarray, splits: pd.DataFrame, settings: Section) -> str:
+    """Return 16 hex digits of all that decides the result of a run, the code included.
+
+    Args:
+        inputs: crops, features or pixels, of any shape.
+        splits: the table of `split`.
+        settings: everything else, resolved.
+    """
+    versions = [keras.__version__, keras_tuner.__version__, tf.__version__]
+    about = [settings.model_dump(mode="json"), versions, inputs.shape, str(inputs.dtype)]
+    found = hashlib.sha256(json.dumps(about).encode())
     found.update(splits.to_csv(index=False).encode())
     found.update(np.ascontiguousarray(inputs).data)
     library = Path(__file__).parents[1]
-    for module in sorted(library.rglob("*.py")):
-        # What only measures or shows decides nothing.
-        if module.parent.name not in ("evaluation", "reporting"):
+    for package in CODE:
+        for module in sorted((library / package).glob("*.py")):
             found.update(module.read_bytes())
     return found.hexdigest()[:16]
 
 
-class Progress(Callback):
-    """Keep all variables of a training and what was logged after each epoch, and go on from there.
+class Checkpoint(Callback):
+    """Write the variables and logs of a training every now and then, and go on from there.
 
     Keras' own BackupAndRestore forgets the state of dropout, and what other callbacks have seen.
-    Stands last: what it logs, the others have completed.
+    Stands last, so that the logs are complete.
     """
 
-    def __init__(self, folder: Path, told: Sequence[Callback]) -> None:
+    def __init__(self, folder: Path, callbacks: Sequence[Callback]) -> None:
         """Read the state in a folder, if there is one.
 
         Args:
             folder: of the state.
-            told: callbacks that are told of the epochs that are over before the training goes on.
+            callbacks: those to which past epochs are repeated before the training goes on.
         """
         super().__init__()
-        self.folder, self.told = folder, told
-        self.file = folder / "state.json"
-        state = self._state()
-        self.logs: list[dict[str, float]] = state.get("logs", [])
-        self.best: int | None = state.get("best")
-        self.stopped: bool = state.get("stopped", False)
+        self.file, self.callbacks = folder / "state.npz", callbacks
+        self.logs: list[dict[str, float]] = []
+        self.stopped = False
+        self.last: list[np.ndarray] = []
+        self.best: list[np.ndarray] = []
+        self._read()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Tell the others of the epochs that are over, then restore the state after the last."""
+        """Repeat the past epochs to the others, then restore the variables."""
         for epoch, past in enumerate(self.logs):
-            for callback in self.told:
+            for callback in self.callbacks:
                 callback.on_epoch_end(epoch, dict(past))
-        if self.logs:
-            self.restore(len(self.logs))
+        if self.last:
+            self._assign(self.last)
+        self.written = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Keep the state after an epoch, and that after the one of the least validation loss."""
+        """Note the variables of the least validation loss; write the state if it is time."""
         self.logs.append({name: float(value) for name, value in logs.items()})
         losses = [past["val_loss"] for past in self.logs]
-        if losses[-1] < min(losses[:-1], default=np.inf):
-            self.best = len(losses)
-        with whole(self._variables_file(len(losses))) as part, part.open("wb") as file:
-            np.savez(file, *[variable.numpy() for variable in self._variables()])
-        state = {"logs": self.logs, "best": self.best, "stopped": self.model.stop_training}
-        write_json(state, self.file)
-        kept = {self._variables_file(number) for number in (len(losses), self.best)}
-        for spare in set(self.folder.glob("*.npz")) - kept:
-            spare.unlink()
+        self.stopped = self.model.stop_training
+        is_last = self.stopped or epoch + 1 == self.params["epochs"]
+        improved = losses[-1] < min(losses[:-1], default=np.inf)
+        due = is_last or time.monotonic() - self.written >= SECONDS
+        if improved or due:
+            # Copies: TensorFlow may hand out the memory of the variables themselves.
+            self.last = [np.array(variable.numpy()) for variable in self._variables()]
+        if improved:
+            self.best = self.last
+        if due:
+            self._write()
 
-    def restore(self, epoch: int | None) -> None:
-        """Give the model and its optimizer the state they had after an epoch, counted from 1."""
+    def restore_best(self) -> None:
+        """Give the model and its optimizer their variables of the least validation loss."""
+        self._assign(self.best)
+
+    def _assign(self, values: Sequence[np.ndarray]) -> None:
         self.model.optimizer.build(self.model.trainable_variables)
-        with np.load(self._variables_file(epoch)) as arrays:
-            for variable, value in zip(self._variables(), arrays.values(), strict=True):
-                variable.assign(value)
-
-    def _state(self) -> dict[str, Any]:
-        """What was kept; nothing if a part of it is missing, as after a deletion cut short."""
-        try:
-            state = read_json(self.file)
-        except (OSError, ValueError):
-            return {}
-        kept = (len(state["logs"]), state["best"])
-        return state if all(self._variables_file(epoch).exists() for epoch in kept) else {}
+        for variable, value in zip(self._variables(), values, strict=True):
+            variable.assign(value)
 
     def _variables(self) -> list[keras.Variable]:
-        # The model's own are weights and, of each dropout, how far its random numbers are.
+        # The model's own are weights and, of each dropout, the state of its random numbers.
         return [*self.model.variables, *self.model.optimizer.variables]
 
-    def _variables_file(self, epoch: int | None) -> Path:
-        return self.folder / f"{epoch}.npz"
+    def _write(self) -> None:
+        about = json.dumps({"logs": self.logs, "stopped": self.stopped})
+        arrays: dict[str, Any] = {f"last_{i:05}": value for i, value in enumerate(self.last)}
+        arrays |= {f"best_{i:05}": value for i, value in enumerate(self.best)}
+        with atomic_write(self.file) as part, part.open("wb") as file:
+            np.savez(file, about=np.array(about), **arrays)
+        self.written = time.monotonic()
+
+    def _read(self) -> None:
+        """Take over what was written; nothing if it is no whole state."""
+        try:
+            with np.load(self.file) as arrays:
+                about = json.loads(arrays["about"].item())
+                self.last, self.best = (
+                    [arrays[name] for name in sorted(arrays) if name.startswith(kind)]
+                    for kind in ("last", "best")
+                )
+        except (EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return
+        self.logs, self.stopped = about["logs"], about["stopped"]

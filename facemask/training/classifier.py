@@ -1,85 +1,80 @@
 """Train one of the study's networks: its batches, its losses, its optimizer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
-from facemask.config import ClassWeights, Experiment, LabelLoss
+from facemask.columns import true_boxes
+from facemask.config.training import ClassWeights, Experiment, LabelLoss, ResolvedExperiment
 from facemask.errors import InputError
 from facemask.models import boxes
-from facemask.models.heads import build
 from facemask.models.losses import box_loss, label_loss
-from facemask.schema import true_boxes
-from facemask.training import loop
-from facemask.training.batches import batches
-from facemask.training.checkpoint import digest, own_folder
-from facemask.training.loop import EpochLog, make_optimizer
+from facemask.models.study_networks import build
+from facemask.training import checkpoint, loop
+from facemask.training.loop import EpochLog
 
 
 def train(
-    experiment: Experiment,
+    experiment: ResolvedExperiment,
     inputs: np.ndarray,
     splits: pd.DataFrame,
-    size: int,
-    seed: int,
-    checkpoint: Path,
+    model_file: Path,
     state: Path,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:
     """Train the network of an experiment and save its best epoch.
 
-    Called again after it was stopped, at whatever moment, the training goes on after its last whole
-    epoch and makes what it would have made.
+    Called again after it was stopped, at whatever moment, the training goes on from its last state
+    and makes what it would have made.
 
     Args:
-        experiment: layers, losses, optimizer, schedule, epochs.
+        experiment: layers, losses, optimizer, schedule, epochs, seed.
         inputs: (N, …) crops or features, one row a sample; may be memory-mapped.
         splits: the table of `split`; sample numbers the rows of `inputs`.
-        size: side of the input in px, the unit of box formats in pixels.
-        seed: of first weights, batch order and dropout.
-        checkpoint: the .keras file to write.
+        model_file: the .keras file to write.
         state: folder for what a next call with the same arguments and code goes on from.
         callbacks: called after every epoch beside the experiment's own.
 
     Returns:
-        One row an epoch: epoch (from 1), learning_rate, seconds, loss, label_loss, box_loss,
-        label_accuracy, box_iou, and the same with val_. Keras averages the losses of single heads
-        over batches, not samples: where the last batch is small they do not quite add up to loss.
+        The history: see `loop.fit`.
 
     Raises:
         InputError: a loss was not finite; it names the batch.
     """
-    # How often it is repeated with other seeds does not change this training.
+    # The number of repeats does not change this training.
     settings = experiment.model_copy(update={"repeats": 1})
-    folder = own_folder(state, digest(inputs, splits, [settings], [size, seed]))
-
-    def make(steps: int) -> keras.Model:
-        keras.utils.set_random_seed(seed)
-        return compiled(experiment, inputs.shape[1:], steps)
-
-    def sets(log: EpochLog) -> tuple[Any, Any]:
-        return datasets(experiment, inputs, splits, size, seed, log)
-
+    folder = checkpoint.state_folder(state, checkpoint.digest(inputs, splits, settings))
     batches_of_an_epoch = -(-(splits["split"] == "train").sum() // experiment.batch_size)
-    steps = loop.steps_per_call(batches_of_an_epoch * experiment.epochs)
-    return loop.fit(experiment, make, sets, checkpoint, folder, callbacks, steps)
+    return loop.fit(
+        experiment,
+        lambda steps: compiled(experiment, inputs.shape[1:], steps),
+        lambda log: datasets(experiment, inputs, splits, log),
+        model_file,
+        folder,
+        callbacks,
+        loop.steps_per_call(batches_of_an_epoch * experiment.epochs),
+    )
 
 
-def compiled(experiment: Experiment, input_shape: tuple[int, ...], steps: int = 1) -> keras.Model:
-    """Build the network of an experiment, ready to be fitted.
+def compiled(
+    experiment: ResolvedExperiment, input_shape: tuple[int, ...], steps: int = 1
+) -> keras.Model:
+    """Build the network of an experiment, ready to be fitted; its seed decides the first weights.
 
     Args:
-        experiment: layers, losses, optimizer, precision.
+        experiment: layers, losses, optimizer, precision, seed.
         input_shape: (s, s, 3) of crops, (d,) of features.
-        steps: how many Python sees to at once.
+        steps: see `loop.fit`.
 
     Raises:
         InputError: the layers do not fit the input, or the optimizer does not know an option.
     """
+    keras.utils.set_random_seed(experiment.seed)
     try:
         model = build(experiment, input_shape)
     except ValueError as error:
@@ -98,7 +93,7 @@ def compile_as(experiment: Experiment, model: keras.Model, steps: int = 1) -> No
         InputError: the optimizer does not know an option.
     """
     model.compile(
-        optimizer=make_optimizer(experiment.optimizer),
+        optimizer=loop.make_optimizer(experiment.optimizer),
         loss={
             "label": label_loss(experiment.losses.label),
             "box": box_loss(experiment.losses.box, experiment.box_format),
@@ -110,29 +105,63 @@ def compile_as(experiment: Experiment, model: keras.Model, steps: int = 1) -> No
 
 
 def datasets(
-    experiment: Experiment,
-    inputs: np.ndarray,
-    splits: pd.DataFrame,
-    size: int,
-    seed: int,
-    log: EpochLog,
-) -> tuple[Any, Any]:
+    experiment: ResolvedExperiment, inputs: np.ndarray, splits: pd.DataFrame, log: EpochLog
+) -> tuple[tf.data.Dataset, tf.data.Dataset]:
     """Return the training and the validation samples in batches.
 
-    Training samples come in an order that seed and epoch (as `log` has it) alone decide; their
-    labels weigh as class_weights says.
+    The order of training samples depends on seed and epoch (of `log`) alone; their labels weigh as
+    class_weights says.
     """
     train_rows, val_rows = (splits[splits["split"] == name] for name in ("train", "val"))
 
     def order() -> np.ndarray:
-        return np.random.default_rng([seed, log.epoch]).permutation(len(train_rows))
+        return np.random.default_rng([experiment.seed, log.epoch]).permutation(len(train_rows))
 
-    def batched(rows: pd.DataFrame, **more: Any) -> Any:  # noqa: ANN401
-        answers = targets(rows, experiment, size)
-        return batches(inputs, rows["sample"].to_numpy(), answers, experiment.batch_size, **more)
+    def batched(rows: pd.DataFrame, **more: Any) -> tf.data.Dataset:  # noqa: ANN401
+        labels_and_boxes = targets(rows, experiment, experiment.input_size)
+        numbers = rows["sample"].to_numpy()
+        return batches(inputs, numbers, labels_and_boxes, experiment.batch_size, **more)
 
     weights = sample_weights(train_rows, experiment.class_weights)
     return batched(train_rows, order=order, weights=weights), batched(val_rows)
+
+
+def batches(
+    inputs: np.ndarray,
+    rows: np.ndarray,
+    targets: Mapping[str, np.ndarray],
+    batch_size: int,
+    order: Callable[[], np.ndarray] | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
+) -> tf.data.Dataset:
+    """Return a dataset of (inputs, targets) or (inputs, targets, weights), the last batch smaller.
+
+    Args:
+        inputs: (N, …) crops or features; may be memory-mapped: a batch is read when it is due.
+        rows: (n,) which rows of inputs.
+        targets: of each head, (n, …).
+        batch_size: samples a batch.
+        order: called at the start of each epoch for the order of the n samples; None keeps theirs.
+        weights: of each head, (n,).
+    """
+    by_head = [targets] if weights is None else [targets, weights]
+
+    def read() -> Iterator[tuple[np.ndarray | dict[str, np.ndarray], ...]]:
+        turn = np.arange(len(rows)) if order is None else order()
+        for start in range(0, len(rows), batch_size):
+            chosen = turn[start : start + batch_size]
+            parts = [{head: values[chosen] for head, values in part.items()} for part in by_head]
+            yield inputs[rows[chosen]], *parts
+
+    signature = (
+        _any_number_of(inputs),
+        *({head: _any_number_of(values) for head, values in part.items()} for part in by_head),
+    )
+    return loop.prefetched(read, signature, -(-len(rows) // batch_size))
+
+
+def _any_number_of(array: np.ndarray) -> tf.TensorSpec:
+    return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
 
 
 def sample_weights(samples: pd.DataFrame, weights: ClassWeights) -> dict[str, np.ndarray] | None:
@@ -149,11 +178,12 @@ def label_weights(samples: pd.DataFrame, weights: ClassWeights) -> np.ndarray:
     return label.astype(np.float32)
 
 
-def targets(samples: pd.DataFrame, experiment: Experiment, size: int) -> dict[str, Any]:
-    """Return what the two heads should answer, in the experiment's formats.
+def targets(samples: pd.DataFrame, experiment: Experiment, size: int) -> dict[str, np.ndarray]:
+    """Return the targets of the two heads, in the experiment's formats.
 
     Args:
-        samples: rows with label, the crop rectangle and the box inside it.
+        samples: rows with label, the crop region and the box inside it.
+        experiment: label loss and box format.
         size: side of the input in px.
 
     Returns:

@@ -1,114 +1,132 @@
-"""One training, epoch by epoch: fit, schedules, the guard against losses that are not finite."""
+"""One training of any network: batches, learning rate, epochs, what stops it, the saved model."""
 
 import itertools
 import json
-import math
 import re
 import sys
 import time
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
+from keras.optimizers import schedules
 
-from facemask.config import Optimizer, Training
+from facemask.config.training import Optimizer, Training
 from facemask.errors import InputError
-from facemask.io import whole
-from facemask.training.checkpoint import Progress
+from facemask.io import atomic_write
+from facemask.training.checkpoint import Checkpoint
 
-# Python sees to the next step once for this many of them: a fifth of the time of a small network.
-# It takes a second to trace, which short trainings do not win back.
+# Keras returns to Python once for this many steps: a fifth of the time of a small network. It takes
+# a second to trace, which short trainings do not win back.
 STEPS_PER_CALL = 32
-SHORT = 1000  # steps in all
+SHORT = 1000  # steps of a whole training
 
 
 def steps_per_call(total: int) -> int:
-    """Return how many steps Python sees to at once, in a training of so many."""
+    """Return how many of a training's `total` steps Keras runs between two returns to Python."""
     return 1 if total <= SHORT else STEPS_PER_CALL
 
 
 def fit(
     settings: Training,
-    make: Callable[[int], keras.Model],
-    sets: Callable[["EpochLog"], tuple[Any, Any]],
-    checkpoint: Path,
-    folder: Path,
-    callbacks: Sequence[keras.callbacks.Callback],
-    steps: int,
+    make_model: Callable[[int], keras.Model],
+    make_batches: Callable[["EpochLog"], tuple[Any, Any]],
+    model_file: Path,
+    state: Path,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    steps: int = 1,
 ) -> pd.DataFrame:
-    """Fit a network epoch by epoch, from where a call before it was stopped.
+    """Fit a network and save its best epoch; called again after a stop, go on from the last state.
 
     Args:
         settings: epochs, schedule, early stopping.
-        make: returns the compiled network, for how many steps Python sees to at once.
-        sets: returns training and validation batches; the log it is given says which epoch it is.
-        checkpoint, callbacks: as for `train`.
-        folder: of the state to go on from.
-        steps: how many Python sees to at once, each of which makes the graph larger.
+        make_model: returns the compiled network, for a number of steps per call.
+        make_batches: returns training and validation batches; its argument knows the epoch.
+        model_file: the .keras file to write, with the weights of the least validation loss.
+        state: folder of the state to go on from.
+        callbacks: called after every epoch beside those of the settings.
+        steps: per call.
 
     Returns:
-        As `train`.
+        One row an epoch: epoch (from 1), learning_rate, seconds, loss, label_loss, box_loss,
+        label_accuracy, box_iou, and the same with val_. Keras averages the losses of single heads
+        over batches, not samples: where the last batch is small they do not quite add up to loss.
+
+    Raises:
+        InputError: a loss was not finite; it names the batch.
     """
 
-    def run(steps: int) -> Progress:
+    def run(steps: int) -> Checkpoint:
         keras.backend.clear_session()
-        model = make(steps)
-        log = EpochLog()
+        model, log = make_model(steps), EpochLog()
         # The first sets the rate of an epoch as it begins; the others go by what they have seen.
         rate, *watching = [*schedule_callbacks(settings), *callbacks]
-        progress = Progress(folder, watching)
-        train_set, val_set = sets(log)
+        checkpoint = Checkpoint(state, watching)
+        train_set, val_set = make_batches(log)
         model.fit(
             train_set,
             validation_data=val_set,
-            initial_epoch=len(progress.logs),
-            # A training that was over already has no epoch left, and only tells of the past ones.
-            epochs=len(progress.logs) if progress.stopped else settings.epochs,
-            callbacks=[log, rate, Finite(steps), *watching, progress],
+            initial_epoch=len(checkpoint.logs),
+            # A training that was over has no epoch left, and only repeats the past ones.
+            epochs=len(checkpoint.logs) if checkpoint.stopped else settings.epochs,
+            callbacks=[log, rate, NanGuard(steps), *watching, checkpoint],
             shuffle=False,  # the batches are shuffled already
             # One line an epoch in a log file, a moving bar on a terminal.
             verbose=1 if sys.stdout.isatty() else 2,
         )
-        return progress
+        return checkpoint
 
     try:
-        progress = run(steps)
+        checkpoint = run(steps)
     except NotFiniteError:
-        # The epoch once more, with a look at every batch: it stops at the very one.
+        # Once more, batch by batch: it stops at the very one.
         run(1)
         raise
-    progress.restore(progress.best)
-    with whole(checkpoint) as part:
-        progress.model.save(part)
-        _make_reproducible(part)
-    table = pd.DataFrame(progress.logs)
+    checkpoint.restore_best()
+    save(checkpoint.model, model_file)
+    table = pd.DataFrame(checkpoint.logs)
     table.insert(0, "epoch", table.index + 1)
     return table
 
 
-def _make_reproducible(file: Path) -> None:
-    """Take dates and addresses in memory out of a .keras file: the same model, the same bytes."""
-    with zipfile.ZipFile(file) as archive:
-        members = {name: archive.read(name) for name in sorted(archive.namelist())}
-    about = json.loads(members["metadata.json"])
-    del about["date_saved"]
-    members["metadata.json"] = json.dumps(about).encode()
-    # Keras tells layers that share an object by where it lay in memory: numbers do as well.
-    places = itertools.count()
-    number: defaultdict[bytes, int] = defaultdict(lambda: next(places))
-    members["config.json"] = re.sub(
-        rb'(?<="shared_object_id": )\d+',
-        lambda found: str(number[found.group()]).encode(),
-        members["config.json"],
-    )
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
+def save(model: keras.Model, file: Path) -> None:
+    """Write a .keras file without dates and addresses in memory: the same model, the same bytes."""
+    with atomic_write(file) as part:
+        model.save(part)
+        with zipfile.ZipFile(part) as archive:
+            members = {name: archive.read(name) for name in sorted(archive.namelist())}
+        about = json.loads(members["metadata.json"])
+        del about["date_saved"]
+        members["metadata.json"] = json.dumps(about).encode()
+        # Keras names an object that layers share by its address: numbers do as well.
+        places = itertools.count()
+        number: defaultdict[bytes, int] = defaultdict(lambda: next(places))
+        members["config.json"] = re.sub(
+            rb'(?<="shared_object_id": )\d+',
+            lambda found: str(number[found.group()]).encode(),
+            members["config.json"],
+        )
+        with zipfile.ZipFile(part, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(zipfile.ZipInfo(name), data)
+
+
+def prefetched(
+    read: Callable[[], Iterator[Any]], signature: tuple[Any, ...], count: int
+) -> tf.data.Dataset:
+    """Return a dataset of what a generator yields, `count` batches an epoch, read ahead."""
+    options = tf.data.Options()
+    # The autotuner has nothing to tune here and can sleep for seconds at the end of an epoch.
+    options.autotune.enabled = False
+    dataset = tf.data.Dataset.from_generator(read, output_signature=signature)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
+    return dataset.prefetch(2).with_options(options)
 
 
 def make_optimizer(optimizer: Optimizer) -> keras.optimizers.Optimizer:
@@ -134,81 +152,20 @@ def make_optimizer(optimizer: Optimizer) -> keras.optimizers.Optimizer:
 def learning_rate(settings: Training, epoch: int) -> float:
     """Return the learning rate of an epoch, counted from 0, that no plateau has lowered.
 
-    The first `warmup` epochs climb in even steps to the optimizer's rate. From there, cosine falls
-    along half a period so that the epoch after the last would have `factor` times that rate
-    (Loshchilov & Hutter 2017), and exponential multiplies it by `factor` each epoch.
+    The first `warmup` epochs climb in even steps to the optimizer's rate. From there on, cosine is
+    `keras.optimizers.schedules.CosineDecay` down to `factor` times that rate in the epoch after the
+    last, and exponential `ExponentialDecay` by `factor` an epoch.
     """
     schedule, rate = settings.schedule, settings.optimizer.learning_rate
     past = epoch - schedule.warmup
     if past < 0:
         return rate * (epoch + 1) / (schedule.warmup + 1)
     if schedule.name == "exponential":
-        return rate * schedule.factor**past
+        return float(schedules.ExponentialDecay(rate, 1, schedule.factor)(past))
     if schedule.name == "cosine":
-        fallen = (1 - math.cos(math.pi * past / (settings.epochs - schedule.warmup))) / 2
-        return rate * (1 - (1 - schedule.factor) * fallen)
+        epochs = settings.epochs - schedule.warmup
+        return float(schedules.CosineDecay(rate, epochs, schedule.factor)(past))
     return rate
-
-
-class EpochLog(keras.callbacks.Callback):
-    """Tell which epoch it is, and add its learning rate and seconds to what other callbacks see.
-
-    It stands first: Keras hands one and the same dict to all callbacks in turn.
-    """
-
-    epoch = 0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Note epoch and time."""
-        self.epoch, self.start = epoch, time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Add learning_rate and seconds."""
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-        logs["seconds"] = time.perf_counter() - self.start
-
-
-class NotFiniteError(InputError):
-    """A loss became infinite or no number in one of several batches."""
-
-
-class Finite(keras.callbacks.Callback):
-    """End a training at the first loss that is not finite.
-
-    Keras tells the mean of an epoch so far, and only after as many batches as it runs at once.
-    """
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.steps = steps
-        self.last = "none"
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Note the epoch."""
-        self.epoch = epoch + 1
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
-        """Look at the losses after one batch or several; `batch` is the last, from 0."""
-        first, last = batch - batch % self.steps + 1, min(batch + 1, self.params["steps"])
-        batches = f"batch {first}" if first == last else f"batches {first} to {last}"
-        error = InputError if first == last else NotFiniteError
-        self._look(logs, f"{batches} of epoch {self.epoch}", error)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Look at the losses after validation."""
-        self._look(logs, f"the validation after epoch {self.epoch}", InputError)
-
-    def _look(self, logs: dict[str, Any], where: str, error: type[InputError]) -> None:
-        shown = {name: value for name, value in logs.items() if name.endswith("loss")}
-        if np.isfinite(list(shown.values())).all():
-            self.last = ", ".join(f"{name} {value:.6g}" for name, value in shown.items())
-            self.last += f" ({where})"
-            return
-        wrong = ", ".join(name for name, value in shown.items() if not np.isfinite(value))
-        raise error(
-            f"{wrong} is not finite in {where}; the last finite values: {self.last}. Lower "
-            "optimizer.learning_rate or loss_weights, or warm up (schedule.warmup)"
-        )
 
 
 def schedule_callbacks(settings: Training) -> list[keras.callbacks.Callback]:
@@ -229,3 +186,64 @@ def schedule_callbacks(settings: Training) -> list[keras.callbacks.Callback]:
     if settings.early_stopping:
         chosen.append(keras.callbacks.EarlyStopping("val_loss", patience=settings.early_stopping))
     return chosen
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Know the epoch, and add its learning rate and seconds to the logs.
+
+    It stands first: Keras hands one and the same dict to all callbacks in turn.
+    """
+
+    epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note epoch and time."""
+        self.epoch, self.start = epoch, time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Add learning_rate and seconds."""
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["seconds"] = time.perf_counter() - self.start
+
+
+class NotFiniteError(InputError):
+    """A loss became infinite or NaN in one of several batches."""
+
+
+class NanGuard(keras.callbacks.Callback):
+    """End a training at the first loss that is not finite.
+
+    Keras logs the mean of an epoch so far, and only after as many batches as it runs per call.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.last = "none"
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note the epoch."""
+        self.epoch = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        """Check the losses after one batch or several; `batch` is the last, from 0."""
+        first, last = batch - batch % self.steps + 1, min(batch + 1, self.params["steps"])
+        batches = f"batch {first}" if first == last else f"batches {first} to {last}"
+        error = InputError if first == last else NotFiniteError
+        self._check(logs, f"{batches} of epoch {self.epoch}", error)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Check the losses after validation."""
+        self._check(logs, f"the validation after epoch {self.epoch}", InputError)
+
+    def _check(self, logs: dict[str, Any], where: str, error: type[InputError]) -> None:
+        shown = {name: value for name, value in logs.items() if name.endswith("loss")}
+        if np.isfinite(list(shown.values())).all():
+            self.last = ", ".join(f"{name} {value:.6g}" for name, value in shown.items())
+            self.last += f" ({where})"
+            return
+        wrong = ", ".join(name for name, value in shown.items() if not np.isfinite(value))
+        raise error(
+            f"{wrong} is not finite in {where}; the last finite values: {self.last}. Lower "
+            "optimizer.learning_rate or loss_weights, or warm up (schedule.warmup)"
+        )

@@ -1,0 +1,209 @@
+"""Write docs/results.md and the table of README.md: python docs/results.py [docs/results]."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from facemask import cli
+from facemask.columns import WITH, WITHOUT
+from facemask.evaluation import significance
+
+ROOT = Path(__file__).parents[1]
+PAGE, README = ROOT / "docs/results.md", ROOT / "README.md"
+BEGIN, END = "<!-- written by docs/results.py -->", "<!-- end -->"  # of the table in README.md
+METRICS = {
+    "accuracy": "accuracy",
+    "recall_with_mask": "recall with mask",
+    "recall_without_mask": "recall without mask",
+    "mean_iou": "IoU",
+    "iou_50": "IoU ≥ 0.5",
+}
+FOUR = [*METRICS][:4]
+FOLDS = [f"localizer_grouped_{fold}" for fold in range(5)]
+
+
+class Snapshots:
+    """The measured runs in a folder; the template calls these methods."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+
+    def find(self, run: str, pattern: str) -> Path:
+        """Return the file of a run that matches a pattern."""
+        return next((self.folder / run).glob(pattern), self.folder / run / pattern)
+
+    def read(self, run: str, pattern: str) -> Any:  # noqa: ANN401
+        """Return the content of the JSON file of a run that matches a pattern."""
+        return json.loads(self.find(run, pattern).read_text())
+
+    def record(self, run: str, name: str) -> Any:  # noqa: ANN401
+        """Return everything that was measured of an experiment."""
+        return self.read(run, f"records/*/statistics/{name}.json")
+
+    def predictions(self, run: str, name: str) -> pd.DataFrame:
+        """Return the test predictions of an experiment, or of the ensemble."""
+        if name == "ensemble":
+            return cli.predictions(f"localizer+localizer_stretched@{self.folder / run}")
+        return pd.read_csv(self.find(run, f"records/*/predictions/{name}.csv"))
+
+    @cached_property
+    def folds(self) -> dict[str, list[pd.DataFrame]]:
+        """The test predictions of the localizers, fold by fold."""
+        names = ("localizer", "localizer_stretched", "ensemble")
+        return {name: [self.predictions(run, name) for run in FOLDS] for name in names}
+
+    @cached_property
+    def pooled(self) -> dict[str, dict[str, Any]]:
+        """The metrics of all folds together: value, low and high, and those of each fold."""
+        return {name: significance.pooled(each)["metrics"] for name, each in self.folds.items()}
+
+    def tested(self, name: str, split: str) -> Any:  # noqa: ANN401
+        """Return the test metrics of a network on the split random or grouped_0."""
+        if name not in self.folds:
+            return self.record("kaggle" if split == "random" else split, name)["test"]
+        if split == "random":
+            return self.record("localizer", name)["test"]
+        return {key: value["folds"][0] for key, value in self.pooled[name].items()}
+
+    def overview(self) -> str:
+        """Write the table of README.md: some networks on both splits."""
+        frames = []
+        for split, prefix in (("random", ""), ("grouped_0", "grouped: ")):
+            names = ("scratch_7", "mobilenet_6", "localizer", "ensemble")
+            tests = {f"`{name}`": self.tested(name, split) for name in names}
+            baseline = (tests["`scratch_7`"]["majority_accuracy"], 1, 0, float("nan"))
+            tests = {"majority baseline": dict(zip(FOUR, baseline, strict=True)), **tests}
+            frames.append(metrics(tests).add_prefix(prefix))
+        return table(pd.concat(frames, axis=1).drop(columns="grouped: recall with mask"), "network")
+
+    def leaderboard(self, count: int) -> str:
+        """Write the best networks on the random split, by test accuracy, then IoU."""
+        tests: dict[str, Any] = {}
+        for run in ("kaggle", "losses", "localizer"):
+            for path in sorted((self.folder / run).glob("records/*/statistics/*.json")):
+                tests.setdefault(f"`{path.stem}`", json.loads(path.read_text())["test"])
+        best = sorted(tests, key=lambda n: (-tests[n]["accuracy"], -tests[n]["mean_iou"]))
+        return table(metrics({name: tests[name] for name in best[:count]}), "network")
+
+    def study(self) -> dict[str, Any]:
+        """Return the study's experiments beside published values, and those far below."""
+        known = pd.read_csv(ROOT / "reference/published_results.csv", index_col="id")
+        tests = {name: self.record("kaggle", name)["test"] for name in known.index}
+        frame, gaps = metrics(tests), pd.DataFrame(index=known.index)
+        for place, key, column in ((1, "accuracy", "test_accuracy"), (5, "mean_iou", "test_iou")):
+            frame.insert(place, f"published {METRICS[key]}", known[column].map(percent))
+            gaps[METRICS[key]] = 100 * (known[column] - pd.DataFrame(tests).T[key])
+        far = {metric: gap[gap > 4].to_dict() for metric, gap in gaps.items()}
+        frame = frame.rename(lambda name: f"`{name}`" + " \\*" * name.startswith("xception"))
+        return {"table": table(frame, "experiment"), "far": far}
+
+    def both_splits(self, names: Iterable[str]) -> str:
+        """Write networks on the random and on the first grouped split."""
+        rows = [(name, split) for name in names for split in ("random", "grouped_0")]
+        return table(metrics({f"`{n}`, {s}": self.tested(n, s) for n, s in rows}), "network, split")
+
+    def searches(self, columns: Mapping[str, str]) -> str:
+        """Write what both searches found best; columns: headers by the keys of values."""
+        files = {n: f"records/*/searches/{n}/best.json" for n in ("mobilenet", "xception")}
+        best = pd.DataFrame({f"`{n}`": self.read("kaggle", file) for n, file in files.items()})
+        return table(best.T[[*columns]].map("{:.4g}".format).rename(columns=columns), "search")
+
+    def each_fold(self) -> str:
+        """Write the metrics of the localizers in each fold."""
+        masked = [(fold["actual"] == WITH).mean() for fold in self.folds["localizer"]]
+        lines = {"majority baseline": masked}
+        for key, metric in METRICS.items():
+            lines |= {f"{metric}, `{n}`": of[key]["folds"] for n, of in self.pooled.items()}
+        return table(pd.DataFrame(lines).map(percent).add_prefix("fold ", axis=0).T, "metric")
+
+    def ensemble_gain(self, name: str) -> Any:  # noqa: ANN401
+        """Return the paired difference of IoU between a member and the ensemble, in points."""
+        tables = (pd.concat(self.folds[each]) for each in (name, "ensemble"))
+        return 100 * significance.compare(*tables).set_index("metric").loc["mean_iou"]
+
+    @cached_property
+    def marks(self) -> pd.DataFrame:
+        """The test samples of the five folds: unmasked, NAME_wrong (label), NAME_lost (box)."""
+        marks = {}
+        for name, folds in self.folds.items():
+            faces = pd.concat(folds, ignore_index=True)
+            marks["unmasked"] = faces["actual"] == WITHOUT
+            marks[f"{name}_wrong"] = faces["actual"] != faces["predicted"]
+            marks[f"{name}_lost"] = faces["iou"] < 0.5
+        return pd.DataFrame(marks)
+
+    def count(self, condition: str) -> int:
+        """Return the number of test samples of the five folds that meet a condition."""
+        return len(self.marks.query(condition))
+
+    def ablation(self, changes: Mapping[str, str]) -> str:
+        """Write variants of the localizer, measured on validation samples."""
+        found = {name: self.read(FOLDS[0], f"records/*/ablation/{name}.json") for name in changes}
+        spread = {n: pd.DataFrame(each["val"]).agg(["mean", "std"]) for n, each in found.items()}
+        frame = metrics(spread, METRICS)
+        frame.insert(0, "change", pd.Series(changes))
+        return table(frame.rename("`{}`".format), "variant", left=2)
+
+    def origins(self) -> str:
+        """Write the split, the test samples and the commits of each snapshot."""
+        rows = {}
+        for path in sorted(self.folder.glob("*/snapshot.json")):
+            about, data = (self.read(path.parent.name, f) for f in (path.name, "metrics/data.json"))
+            commits = about["commits"].values() if "commits" in about else [about["commit"]]
+            shown = ", ".join(sorted({f"`{commit[:7]}`" for commit in commits}))
+            row = {"split": f"`{about['split']}`", "measured at commit": shown}
+            rows[path.parent.name] = row | {"test samples": data["test"], "leaking": data["leaks"]}
+        return table(pd.DataFrame(rows).T, "snapshot", left=3)
+
+
+def percent(share: float) -> str:
+    """Write a share in per cent."""
+    return "-" if pd.isna(share) else f"{100 * share:.2f}"
+
+
+def cell(of: Any) -> str:  # noqa: ANN401
+    """Write a share in per cent, with its interval or its standard deviation if there is one."""
+    if isinstance(of, int | float):
+        return percent(of)
+    if "std" in of:
+        return f"{percent(of['mean'])} ± {percent(of['std'])}"
+    return f"{percent(of['value'])} [{percent(of['low'])}, {percent(of['high'])}]"
+
+
+def metrics(measured: Mapping[str, Any], keys: Iterable[str] = FOUR) -> pd.DataFrame:
+    """Return the metrics of experiments as text, a row an experiment."""
+    rows = {name: {METRICS[key]: cell(of[key]) for key in keys} for name, of in measured.items()}
+    return pd.DataFrame(rows).T
+
+
+def table(frame: pd.DataFrame, header: str, left: int = 1) -> str:
+    """Write a table in Markdown, its index and first columns aligned to the left."""
+    align = ["left"] * left + ["right"] * (len(frame.columns) + 1 - left)
+    return str(frame.rename_axis(header).to_markdown(disable_numparse=True, colalign=align))
+
+
+def render(folder: Path) -> dict[Path, str]:
+    """Return the pages that the snapshots in a folder make, by their paths."""
+    runs, source = Snapshots(folder), PAGE.with_suffix(".md.j2").read_text()
+    template = jinja2.Template(source, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    tools = {"metrics": metrics, "table": table, "percent": percent, "all": [*METRICS]}
+    before, _, rest = README.read_text().partition(BEGIN)
+    readme = f"{before}{BEGIN}\n{runs.overview()}\n{END}{rest.partition(END)[2]}"
+    return {PAGE: template.render(runs=runs, **tools) + "\n", README: readme}
+
+
+def main() -> None:
+    """Write both pages."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/results"
+    for path, text in render(folder).items():
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

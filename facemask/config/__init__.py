@@ -1,0 +1,34 @@
+"""What the parameter files may say: every key, its type and its range (read by `params`)."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from facemask.config.data import Arrays, Balance, Crop, Dataset, Section, Split
+from facemask.config.localizer import Ablation, Ensemble, Localizer
+from facemask.config.training import Backbone, Experiment, Search
+
+Name = Annotated[str, Field(pattern=r"^\w+$")]
+
+
+class Config(Section):
+    """All parameters: those of the study in params.yaml, and those of the other pipelines."""
+
+    dataset: str
+    split: str
+    strict: bool
+    seed: int = Field(ge=0)
+    workers: Annotated[int, Field(ge=1)] | None
+    crop: Crop
+    balance: Balance
+    splits: dict[Name, Split] = Field(min_length=1)
+    arrays: Arrays
+    datasets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Dataset]
+    backbones: dict[Name, Backbone]
+    defaults: dict[str, Any]
+    searches: dict[Name, Search]
+    experiments: dict[Name, Experiment] = Field(min_length=1)
+    losses: dict[Name, Experiment] = Field({})
+    localizers: dict[Name, Localizer] = Field({})
+    ensembles: dict[Name, Ensemble] = Field({})
+    ablation: Ablation | None = None

@@ -1,0 +1,144 @@
+"""Messages for wrong parameters: the key as -S spells it, the value, the remedy."""
+
+import difflib
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from facemask.config.data import Section
+
+STUDY = "params.yaml"
+LOSSES = "pipelines/losses/params.yaml"
+LOCALIZER = "pipelines/localizer/params.yaml"
+# Each section that stands in another file than params.yaml: the file, and the key in it.
+ELSEWHERE = {
+    "losses": (LOSSES, "experiments"),
+    "localizers": (LOCALIZER, "localizers"),
+    "ensembles": (LOCALIZER, "ensembles"),
+    "ablation": (LOCALIZER, "ablation"),
+}
+# Sections whose entries may be like another.
+ALIKE = ("experiments", "losses", "localizers")
+
+Raw = dict[str, Any]
+Place = tuple[str | int, ...]
+
+
+def base_of(raw: Raw, section: str, entry: Raw) -> Raw | None:
+    """Return the entry that one is like; None if there is none, or if it is not usable."""
+    bases = raw.get(section_of_bases(section))
+    name = entry.get("like")
+    base = bases.get(name) if isinstance(bases, dict) and isinstance(name, str) else None
+    return base if isinstance(base, dict) and "like" not in base else None
+
+
+def unknown(value: str, allowed: Collection[str], key: str, where: str) -> Iterator[str]:
+    """Yield a message if the value of a key is not one of those allowed."""
+    if value not in allowed:
+        yield (
+            f"  {key} is {value!r}, which is not in {where}; allowed: "
+            f"{', '.join(sorted(allowed))}{nearest(value, allowed)}"
+        )
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return a hint at the word that was probably meant, if one is near."""
+    near = difflib.get_close_matches(word, {str(each) for each in words} - {word}, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def of_a_lost_base(problem: Any, raw: Raw) -> bool:  # noqa: ANN401
+    """Return whether a key is missing because what its entry is like is not there."""
+    place = problem["loc"]
+    if problem["type"] != "missing" or len(place) < 3 or place[0] not in ALIKE:
+        return False
+    entry = raw[place[0]][place[1]]
+    return "like" in entry and base_of(raw, place[0], entry) is None
+
+
+def explain(problem: Any, raw: Raw) -> str:  # noqa: ANN401
+    """Return the message of a pydantic error, at the key where the value was written."""
+    path = tuple(part for part in problem["loc"] if part != "[key]")
+    where = _origin(path, raw)
+    if where[0] in ALIKE and where[2:] == ("like",):
+        return _unknown_base(path, problem["input"], raw)
+    return line({**problem, "loc": where})
+
+
+def _unknown_base(path: Place, name: Any, raw: Raw) -> str:  # noqa: ANN401
+    section = section_of_bases(path[0])
+    entries = raw.get(section)
+    named = entries.items() if isinstance(entries, dict) else ()
+    bases = [base for base, entry in named if isinstance(entry, dict) and "like" not in entry]
+    return (
+        f"  {spelt(path)} is {name!r}: give one of {section} that is not like another itself"
+        f"{nearest(str(name), bases)}"
+    )
+
+
+def section_of_bases(section: str | int) -> str:
+    """Return the section whose entries those of a section may be like."""
+    return "localizers" if section == "localizers" else "experiments"
+
+
+def _origin(path: Place, raw: Raw) -> Place:
+    """Where a value was written: in the entry itself, in what it is like, or in defaults.
+
+    What is nowhere is missing in defaults if most experiments leave it to them, else in the base or
+    the entry.
+    """
+    if len(path) < 3 or path[0] not in ALIKE:
+        return path
+    section, name, *inner = path
+    entry = raw[str(section)][name]
+    places = [(section, name)]
+    if base_of(raw, str(section), entry) is not None:
+        places.append((section_of_bases(section), entry["like"]))
+    defaults = [] if section == "localizers" else [("defaults",)]
+    for place in (*places, *defaults):
+        if _holds(raw, (*place, *inner)):
+            return (*place, *inner)
+    return (
+        ("defaults", *inner) if defaults and _mostly_left_out(raw, inner) else (*places[-1], *inner)
+    )
+
+
+def _mostly_left_out(raw: Raw, inner: list[str | int]) -> bool:
+    entries = raw.get("experiments")
+    names = list(entries) if isinstance(entries, dict) else []
+    return 2 * sum(_holds(raw, ("experiments", name, *inner)) for name in names) < len(names)
+
+
+def _holds(raw: Any, path: Place) -> bool:  # noqa: ANN401
+    for part in path:
+        if isinstance(raw, list):  # one takes the place of another as a whole
+            return True
+        if not isinstance(raw, dict) or part not in raw:
+            return False
+        raw = raw[part]
+    return True
+
+
+def line(problem: Any) -> str:  # noqa: ANN401
+    """Return the message: the key as -S would write it, the value, the remedy."""
+    path = problem["loc"]
+    key, message = spelt(path), problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        known = {"like", *(name for each in _sections(Section) for name in each.model_fields)}
+        return f"  {key}: unknown key; remove it{nearest(str(path[-1]), known)}"
+    if problem["type"] == "missing":
+        return f"  {key}: missing; add it"
+    if problem["type"] == "value_error":
+        return f"  {key}: {message}"
+    return f"  {key}: {message}, but it is {problem['input']!r}"
+
+
+def spelt(path: Place) -> str:
+    """Return a key with its file, unless that is params.yaml."""
+    section, *inner = path
+    file, key = ELSEWHERE.get(str(section), (None, section))
+    dotted = ".".join(map(str, (key, *inner)))
+    return f"{file}:{dotted}" if file else dotted
+
+
+def _sections(kind: type[Section]) -> list[type[Section]]:
+    return [kind, *(each for below in kind.__subclasses__() for each in _sections(below))]
