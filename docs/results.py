@@ -25,6 +25,8 @@ METRICS = {
     "iou_50": "IoU ≥ 0.5",
 }
 FOUR = [*METRICS][:4]
+DATA = "metrics/data.json"
+SHOWN = ("scratch_7", "mobilenet_6", "localizer", "ensemble")  # in README.md
 FOLDS = [f"localizer_grouped_{fold}" for fold in range(5)]
 
 
@@ -72,15 +74,18 @@ class Snapshots:
         return {key: value["folds"][0] for key, value in self.pooled[name].items()}
 
     def overview(self) -> str:
-        """Write the table of README.md: some networks on both splits."""
+        """Write the table of README.md and its caption: some networks on both splits."""
         frames = []
         for split, prefix in (("random", ""), ("grouped_0", "grouped: ")):
-            names = ("scratch_7", "mobilenet_6", "localizer", "ensemble")
-            tests = {f"`{name}`": self.tested(name, split) for name in names}
+            tests = {f"`{name}`": self.tested(name, split) for name in SHOWN}
             baseline = (tests["`scratch_7`"]["majority_accuracy"], 1, 0, float("nan"))
             tests = {"majority baseline": dict(zip(FOUR, baseline, strict=True)), **tests}
             frames.append(metrics(tests).add_prefix(prefix))
-        return table(pd.concat(frames, axis=1).drop(columns="grouped: recall with mask"), "network")
+        random, grouped = (self.read(run, DATA)["test"] for run in ("kaggle", "grouped_0"))
+        caption = (
+            f"In %, on {random} test samples of the random and {grouped} of the grouped split."
+        )
+        return f"{table(pd.concat(frames, axis=1), 'network')}\n\n{caption}"
 
     def leaderboard(self, count: int) -> str:
         """Write the best networks on the random split, by test accuracy, then IoU."""
@@ -154,7 +159,7 @@ class Snapshots:
         """Write the split, the test samples and the commits of each snapshot."""
         rows = {}
         for path in sorted(self.folder.glob("*/snapshot.json")):
-            about, data = (self.read(path.parent.name, f) for f in (path.name, "metrics/data.json"))
+            about, data = (self.read(path.parent.name, f) for f in (path.name, DATA))
             commits = about["commits"].values() if "commits" in about else [about["commit"]]
             shown = ", ".join(sorted({f"`{commit[:7]}`" for commit in commits}))
             row = {"split": f"`{about['split']}`", "measured at commit": shown}
