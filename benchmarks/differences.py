@@ -47,7 +47,7 @@ def train(name: str, folder: Path) -> None:
     model = keras.saving.load_model(file, compile=False)
     np.save(folder / "weights.npy", np.concatenate([w.ravel() for w in model.get_weights()]))
     samples = splits[splits["split"] != "unused"]
-    predictions = predict(model, inputs, samples, experiment, experiment.input_size)
+    predictions = predict(model, inputs, samples, experiment)
     predictions.to_csv(folder / "predictions.csv", index=False)
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 
 from benchmarks.common import RESULTS
-from facemask.reporting.tables import markdown_table
+from facemask.reporting.tables import table as markdown
 
 TEMPLATES = sorted(Path(__file__).parent.glob("*.md.in"))
 
@@ -36,7 +37,7 @@ def table(rows: Iterable[Mapping[str, Any]], headers: Sequence[str | None], left
         [cell(value) for value, header in zip(row.values(), headers, strict=True) if header]
         for row in rows
     ]
-    return markdown_table([header for header in headers if header], cells, left=left)
+    return markdown(pd.DataFrame(cells, columns=[*filter(None, headers)]), left)
 
 
 def cell(value: Any) -> str:  # noqa: ANN401

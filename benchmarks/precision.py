@@ -37,7 +37,7 @@ def main() -> None:
                 seconds[precision] += time.perf_counter() - start
                 model = keras.saving.load_model(file, compile=False)
                 samples = splits[splits["split"] != "unused"]
-                predictions = predict(model, inputs, samples, changed, changed.input_size)
+                predictions = predict(model, inputs, samples, changed)
                 tests.append(metrics.measure(predictions)["test"])
     rows = []
     for precision, tests in found.items():

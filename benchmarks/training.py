@@ -47,7 +47,10 @@ class Network(nn.Module):
 
 
 def in_torch(
-    experiment: Experiment, inputs: np.ndarray, splits: pd.DataFrame, layout: torch.memory_format
+    experiment: ResolvedExperiment,
+    inputs: np.ndarray,
+    splits: pd.DataFrame,
+    layout: torch.memory_format,
 ) -> Callable[[], None]:
     """Return a function that trains an epoch."""
     size = inputs.shape[1]
@@ -56,7 +59,7 @@ def in_torch(
         model.parameters(), experiment.optimizer.learning_rate, alpha=0.9, eps=1e-7
     )
     weights = experiment.loss_weights
-    targets = classifier.targets(splits, experiment, size)
+    targets = classifier.targets(splits, experiment)
     label, box = (torch.from_numpy(np.asarray(targets[head])) for head in ("label", "box"))
     rows = splits["sample"].to_numpy()
 

@@ -13,18 +13,14 @@ import pandas as pd
 from facemask import cli
 from facemask.columns import WITH, WITHOUT
 from facemask.evaluation import significance
+from facemask.reporting import tables
+from facemask.reporting.tables import METRICS, percent
 
 ROOT = Path(__file__).parents[1]
 PAGE, README = ROOT / "docs/results.md", ROOT / "README.md"
 BEGIN, END = "<!-- written by docs/results.py -->", "<!-- end -->"  # of the table in README.md
-METRICS = {
-    "accuracy": "accuracy",
-    "recall_with_mask": "recall with mask",
-    "recall_without_mask": "recall without mask",
-    "mean_iou": "IoU",
-    "iou_50": "IoU ≥ 0.5",
-}
-FOUR = [*METRICS][:4]
+FOUR = ("accuracy", "recall_with_mask", "recall_without_mask", "mean_iou")
+ALL = (*FOUR, "iou_50")
 DATA = "metrics/data.json"
 SHOWN = ("scratch_7", "mobilenet_6", "localizer", "ensemble")  # in README.md
 FOLDS = [f"localizer_grouped_{fold}" for fold in range(5)]
@@ -123,8 +119,8 @@ class Snapshots:
         """Write the metrics of the localizers in each fold."""
         masked = [(fold["actual"] == WITH).mean() for fold in self.folds["localizer"]]
         lines = {"majority baseline": masked}
-        for key, metric in METRICS.items():
-            lines |= {f"{metric}, `{n}`": of[key]["folds"] for n, of in self.pooled.items()}
+        for key in ALL:
+            lines |= {f"{METRICS[key]}, `{n}`": of[key]["folds"] for n, of in self.pooled.items()}
         return table(pd.DataFrame(lines).map(percent).add_prefix("fold ", axis=0).T, "metric")
 
     def ensemble_gain(self, name: str) -> Any:  # noqa: ANN401
@@ -150,8 +146,8 @@ class Snapshots:
     def ablation(self, changes: Mapping[str, str]) -> str:
         """Write variants of the localizer, measured on validation samples."""
         found = {name: self.read(FOLDS[0], f"records/*/ablation/{name}.json") for name in changes}
-        spread = {n: pd.DataFrame(each["val"]).agg(["mean", "std"]) for n, each in found.items()}
-        frame = metrics(spread, METRICS)
+        repeats = {n: pd.DataFrame(each["val"]).agg(["mean", "std"]) for n, each in found.items()}
+        frame = metrics(repeats, ALL)
         frame.insert(0, "change", pd.Series(changes))
         return table(frame.rename("`{}`".format), "variant", left=2)
 
@@ -167,37 +163,29 @@ class Snapshots:
         return table(pd.DataFrame(rows).T, "snapshot", left=3)
 
 
-def percent(share: float) -> str:
-    """Write a share in per cent."""
-    return "-" if pd.isna(share) else f"{100 * share:.2f}"
-
-
 def cell(of: Any) -> str:  # noqa: ANN401
     """Write a share in per cent, with its interval or its standard deviation if there is one."""
     if isinstance(of, int | float):
         return percent(of)
-    if "std" in of:
-        return f"{percent(of['mean'])} ± {percent(of['std'])}"
-    return f"{percent(of['value'])} [{percent(of['low'])}, {percent(of['high'])}]"
+    return tables.mean_and_std(of) if "std" in of else tables.interval(of)
 
 
 def metrics(measured: Mapping[str, Any], keys: Iterable[str] = FOUR) -> pd.DataFrame:
-    """Return the metrics of experiments as text, a row an experiment."""
+    """Return the metrics of experiments as text, a row per experiment."""
     rows = {name: {METRICS[key]: cell(of[key]) for key in keys} for name, of in measured.items()}
     return pd.DataFrame(rows).T
 
 
 def table(frame: pd.DataFrame, header: str, left: int = 1) -> str:
     """Write a table in Markdown, its index and first columns aligned to the left."""
-    align = ["left"] * left + ["right"] * (len(frame.columns) + 1 - left)
-    return str(frame.rename_axis(header).to_markdown(disable_numparse=True, colalign=align))
+    return tables.table(frame.rename_axis(header).reset_index(), left)
 
 
 def render(folder: Path) -> dict[Path, str]:
     """Return the pages that the snapshots in a folder make, by their paths."""
     runs, source = Snapshots(folder), PAGE.with_suffix(".md.j2").read_text()
     template = jinja2.Template(source, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    tools = {"metrics": metrics, "table": table, "percent": percent, "all": [*METRICS]}
+    tools = {"metrics": metrics, "table": table, "percent": percent, "all": ALL}
     before, _, rest = README.read_text().partition(BEGIN)
     readme = f"{before}{BEGIN}\n{runs.overview()}\n{END}{rest.partition(END)[2]}"
     return {PAGE: template.render(runs=runs, **tools) + "\n", README: readme}

@@ -95,7 +95,10 @@ def pool(
     from facemask.evaluation import significance
 
     if len(folds) < 2:
-        raise InputError(f"one fold, {folds[0]}, is nothing to pool: give where each was measured")
+        raise InputError(
+            f"pooling needs at least two folds, but only {folds[0]} is given: name where each was "
+            "measured"
+        )
     tables = [predictions(f"{name}@{fold}") for fold in folds]
     pooled, together = significance.pooled(tables), pd.concat(tables)
     if to:
@@ -117,7 +120,7 @@ def pool(
 
 @app.command()
 def snapshot(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the new folder.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new folder.")],
 ) -> None:
     """Keep the run in the workspace as docs/results/NAME, to be committed.
 
@@ -218,10 +221,12 @@ def _files(where: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
         files.ls("")  # opens the repository
     except DvcException as error:
-        snapshots = sorted(path.name for path in RESULTS.iterdir()) if RESULTS.is_dir() else []
+        names = sorted(path.name for path in RESULTS.iterdir()) if RESULTS.is_dir() else []
+        snapshots = "there are no snapshots here: go to the repository root"
+        if names:
+            snapshots = f"the snapshots are {', '.join(names)}"
         raise InputError(
-            f"{error}; git log says which revisions there are, dvc exp list which experiments, "
-            f"and snapshots are {', '.join(snapshots) or 'none here: go to the repository root'}"
+            f"{error}; git log lists the revisions, dvc exp list the experiments; {snapshots}"
         ) from None
     return files, RECORDS
 

@@ -1,4 +1,4 @@
-"""What a user can cause and mend."""
+"""Errors that a user can cause and correct."""
 
 import errno
 
@@ -13,7 +13,10 @@ class InputError(ValueError):
 
 # What can be done about a file that cannot be written.
 REMEDIES = {
-    errno.ENOSPC: "Make room (dvc gc -w deletes what no version of the workspace needs)",
+    errno.ENOSPC: (
+        "Make room (dvc gc -w deletes all cached results that the current workspace does not use, "
+        "those of other commits too)"
+    ),
     errno.EDQUOT: "Make room within your quota",
     errno.EROFS: "Put the project where you may write",
     errno.EACCES: "Put the project where you may write, or change the permissions",

@@ -45,7 +45,8 @@ def file_lock(lock: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"another process is at work on it (lock {lock}); wait for it, or end it"
+                f"another process is running this stage (lock file {lock}): wait until it has "
+                "finished, or stop it"
             ) from None
         yield
 

@@ -5,30 +5,9 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from facemask.config.data import Section
+from facemask.config.files import ALIKE, ELSEWHERE, Raw, base_of, section_of_bases
 
-STUDY = "params.yaml"
-LOSSES = "pipelines/losses/params.yaml"
-LOCALIZER = "pipelines/localizer/params.yaml"
-# Each section that stands in another file than params.yaml: the file, and the key in it.
-ELSEWHERE = {
-    "losses": (LOSSES, "experiments"),
-    "localizers": (LOCALIZER, "localizers"),
-    "ensembles": (LOCALIZER, "ensembles"),
-    "ablation": (LOCALIZER, "ablation"),
-}
-# Sections whose entries may be like another.
-ALIKE = ("experiments", "losses", "localizers")
-
-Raw = dict[str, Any]
 Place = tuple[str | int, ...]
-
-
-def base_of(raw: Raw, section: str, entry: Raw) -> Raw | None:
-    """Return the entry that one is like; None if there is none, or if it is not usable."""
-    bases = raw.get(section_of_bases(section))
-    name = entry.get("like")
-    base = bases.get(name) if isinstance(bases, dict) and isinstance(name, str) else None
-    return base if isinstance(base, dict) and "like" not in base else None
 
 
 def unknown(value: str, allowed: Collection[str], key: str, where: str) -> Iterator[str]:
@@ -58,7 +37,7 @@ def of_a_lost_base(problem: Any, raw: Raw) -> bool:  # noqa: ANN401
 def explain(problem: Any, raw: Raw) -> str:  # noqa: ANN401
     """Return the message of a pydantic error, at the key where the value was written."""
     path = tuple(part for part in problem["loc"] if part != "[key]")
-    where = _origin(path, raw)
+    where = origin(path, raw)
     if where[0] in ALIKE and where[2:] == ("like",):
         return _unknown_base(path, problem["input"], raw)
     return line({**problem, "loc": where})
@@ -75,13 +54,8 @@ def _unknown_base(path: Place, name: Any, raw: Raw) -> str:  # noqa: ANN401
     )
 
 
-def section_of_bases(section: str | int) -> str:
-    """Return the section whose entries those of a section may be like."""
-    return "localizers" if section == "localizers" else "experiments"
-
-
-def _origin(path: Place, raw: Raw) -> Place:
-    """Where a value was written: in the entry itself, in what it is like, or in defaults.
+def origin(path: Place, raw: Raw) -> Place:
+    """Return where a value was written: in the entry itself, in what it is like, or in defaults.
 
     What is nowhere is missing in defaults if most experiments leave it to them, else in the base or
     the entry.

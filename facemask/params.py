@@ -1,7 +1,7 @@
 """Read the parameter files: defaults and bases filled in, everything checked before work starts.
 
-An experiment takes what it does not say from `defaults:`, and an entry with `like: NAME` from that
-other entry. What results is checked against `config` and, for the stages, written down in full.
+An experiment takes the keys it leaves out from `defaults:`, and an entry with `like: NAME` from
+that other entry. What results is checked against `config`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -12,22 +12,9 @@ import yaml
 from pydantic import ValidationError
 
 from facemask.config import Config
+from facemask.config.files import ALIKE, ELSEWHERE, LOCALIZER, LOSSES, STUDY, Raw, base_of
 from facemask.errors import InputError
-from facemask.param_errors import (
-    ALIKE,
-    ELSEWHERE,
-    LOCALIZER,
-    LOSSES,
-    STUDY,
-    Raw,
-    base_of,
-    explain,
-    line,
-    nearest,
-    of_a_lost_base,
-    spelt,
-    unknown,
-)
+from facemask.param_errors import explain, line, nearest, of_a_lost_base, origin, spelt, unknown
 from facemask.resolve import ablated, merged
 
 # The file of every section.
@@ -62,7 +49,7 @@ def parse(files: Mapping[str, Any]) -> Config:
     problems: list[str] = []
     try:
         config = Config.model_validate(_filled_in(raw))
-        problems += _unknown_names(config)
+        problems += _unknown_names(config, raw)
     except ValidationError as error:
         errors = (each for each in error.errors() if not of_a_lost_base(each, raw))
         problems += [explain(problem, raw) for problem in errors]
@@ -79,11 +66,11 @@ def _load(path: Path) -> Any:  # noqa: ANN401 - whatever a YAML file may hold
 
 
 def _joined(files: Mapping[str, Any]) -> Raw:
-    """One mapping of all files, without a look at what the values are."""
+    """Return the sections of all files as one mapping, their values unchecked."""
     for name, raw in files.items():
         if not isinstance(raw, dict):
             raise InputError(f"{name}: no parameters; it holds {type(raw).__name__}, not a mapping")
-    problems = [line for name, raw in files.items() for line in _misplaced(name, raw)]
+    problems = [message for name, raw in files.items() for message in _misplaced(name, raw)]
     if problems:
         raise InputError("parameters are not valid:\n" + "\n".join(problems))
     joined = dict(files[STUDY])
@@ -100,7 +87,7 @@ def _misplaced(file: str, raw: Raw) -> Iterator[str]:
         home, where = HOMES.get(key, file), key if file == STUDY else f"{file}:{key}"
         if home != file and key not in known:
             there = spelt((key,)) if home != STUDY else f"{home}:{key}"
-            yield f"  {where}: unknown key; it belongs into {there}"
+            yield f"  {where}: unknown key; it belongs in {there}"
         elif file != STUDY and key not in known:
             yield f"  {where}: unknown key; remove it{nearest(str(key), known)}"
 
@@ -124,15 +111,12 @@ def _whole_entry(raw: Raw, section: str, entry: Any) -> Any:  # noqa: ANN401
     # What lies beneath it: what it is like, and below that the defaults.
     for layer in (base, raw.get("defaults") if section != "localizers" else None):
         whole = merged(layer, whole) if isinstance(layer, dict) else whole
-    # A base that is not there stays, to be reported.
-    return whole if base is None else _without(whole, "like")
+    if base is None:  # if it is named, the name stays, to be reported
+        return whole
+    return {key: value for key, value in whole.items() if key != "like"}
 
 
-def _without(entry: Raw, key: str) -> Raw:
-    return {name: value for name, value in entry.items() if name != key}
-
-
-def _unknown_names(config: Config) -> Iterator[str]:
+def _unknown_names(config: Config, raw: Raw) -> Iterator[str]:
     """What is valid by itself and does not fit the rest, a line each."""
     yield from unknown(config.dataset, config.datasets, "dataset", "datasets")
     yield from unknown(config.split, config.splits, "split", "splits")
@@ -142,25 +126,24 @@ def _unknown_names(config: Config) -> Iterator[str]:
                 f"  backbones.{name}.input_size is {each.input_size}, which arrays.sizes "
                 f"{list(config.arrays.sizes)} does not hold: add it there"
             )
-    yield from _inputs(config)
+    yield from _inputs(config, raw)
     yield from _bases_of_searches(config)
     yield from _taken_names(config)
-    yield from _localizer_names(config)
-    subjects = {*config.backbones, *config.experiments, *config.losses, *config.localizers}
+    yield from _localizer_names(config, raw)
+    subjects = {*config.backbones, *config.experiments}
     for name, dataset in config.datasets.items():
         for subject in dataset.notes:
-            where = "backbones, experiments or localizers"
-            yield from unknown(subject, subjects, f"a key of datasets.{name}.notes", where)
+            key = f"a key of datasets.{name}.notes"
+            yield from unknown(subject, subjects, key, "backbones or experiments")
 
 
-def _inputs(config: Config) -> Iterator[str]:
+def _inputs(config: Config, raw: Raw) -> Iterator[str]:
     made = [f"crops/{size}" for size in config.arrays.sizes]
     made += [f"features/{name}" for name in config.backbones]
     for section in ("experiments", "losses", "searches"):
         for name, entry in getattr(config, section).items():
-            yield from unknown(
-                entry.inputs, made, f"{spelt((section, name))}.inputs", "arrays or backbones"
-            )
+            key = spelt(origin((section, name, "inputs"), raw))
+            yield from unknown(entry.inputs, made, key, "arrays or backbones")
 
 
 def _bases_of_searches(config: Config) -> Iterator[str]:
@@ -184,9 +167,9 @@ def _taken_names(config: Config) -> Iterator[str]:
         taken |= set(getattr(config, section))
 
 
-def _localizer_names(config: Config) -> Iterator[str]:
+def _localizer_names(config: Config, raw: Raw) -> Iterator[str]:
     for name, localizer in config.localizers.items():
-        key = f"{spelt(('localizers', name))}.backbone"
+        key = spelt(origin(("localizers", name, "backbone"), raw))
         yield from unknown(localizer.backbone, config.backbones, key, "backbones")
     for name, ensemble in config.ensembles.items():
         for member in ensemble.members:

@@ -17,6 +17,9 @@ def resolve(config: Config, pipeline: str) -> dict[str, Section]:
     Args:
         config: all parameters.
         pipeline: study, losses or localizer.
+
+    Raises:
+        ValueError: there is no such pipeline.
     """
     if pipeline == "study":
         experiments = _experiments(config, config.experiments)
@@ -24,10 +27,12 @@ def resolve(config: Config, pipeline: str) -> dict[str, Section]:
         return {**experiments, **searches}
     if pipeline == "losses":
         return {**_experiments(config, config.losses)}
-    localizers = {name: _localizer(config, each) for name, each in config.localizers.items()}
-    variants = config.ablation.variants if config.ablation else {}
-    ablation = {f"ablation/{name}": _localizer(config, ablated(config, name)) for name in variants}
-    return {**localizers, **ablation}
+    if pipeline == "localizer":
+        localizers = {name: _localizer(config, each) for name, each in config.localizers.items()}
+        names = config.ablation.variants if config.ablation else ()
+        variants = {f"ablation/{name}": _localizer(config, ablated(config, name)) for name in names}
+        return {**localizers, **variants}
+    raise ValueError(f"no pipeline {pipeline!r}")
 
 
 def ablated(config: Config, variant: str | None) -> Localizer:
@@ -42,6 +47,16 @@ def ablated(config: Config, variant: str | None) -> Localizer:
         raise ValueError("there is no ablation")
     entry = merged(config.localizers[ablation.localizer].model_dump(), ablation.shared)
     return Localizer.model_validate(merged(entry, ablation.variants[variant] if variant else {}))
+
+
+def with_values(experiment: ResolvedExperiment, best: Mapping[str, Any]) -> ResolvedExperiment:
+    """Return an experiment with the values of a search, one for each key of `Space`."""
+    changes = {
+        "network": {"dense": (best["units"],) * best["layers"]},
+        "dropout": {head: best[f"{head}_dropout"] for head in ("shared", "label", "box")},
+        "optimizer": {"learning_rate": best["learning_rate"]},
+    }
+    return ResolvedExperiment.model_validate(merged(experiment.model_dump(), changes))
 
 
 def backbone(config: Config, name: str) -> str | None:
@@ -89,8 +104,8 @@ def _search(config: Config, name: str) -> ResolvedSearch:
     base = config.experiments[search.base].model_copy(update=own)
     return ResolvedSearch(
         **search.model_copy(update={"max_epochs": longest}).model_dump(),
-        experiment=_experiment(config, base).with_values(
-            {key: values[0] for key, values in search.space}
+        experiment=with_values(
+            _experiment(config, base), {key: values[0] for key, values in search.space}
         ),
     )
 

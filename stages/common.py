@@ -11,7 +11,7 @@ from facemask.io import file_lock
 # Of the run in the workspace, relative to the repository's root.
 DATA, MODELS, METRICS, REPORT = Path("data"), Path("models"), Path("metrics"), Path("report")
 RAW = DATA / "raw"
-RECORDS = REPORT / "records"  # what reports and comparisons are made of, a folder a pipeline
+RECORDS = REPORT / "records"  # what reports and comparisons are made of, one folder per pipeline
 # What lets a stopped run go on; DVC deletes a stage's outputs before it runs.
 STATE = Path(".resume")
 
@@ -32,14 +32,14 @@ def trained_folders(folder: Path) -> list[Path]:
 
 
 def workers(wanted: int | None) -> int:
-    """Return how many threads decode images: as many as wanted, or one a processor."""
+    """Return how many threads decode images: as many as wanted, or one per processor."""
     return wanted or os.cpu_count() or 1
 
 
 def run_stage(stage: Callable[..., None]) -> None:
-    """Run a stage with the command line's arguments; report what a user can mend in one message.
+    """Run a stage with the command line's arguments; report what a user can correct in one message.
 
-    One process at a time: what a killed DVC has left at work would write the same files.
+    One process at a time: a stage that a killed DVC left running would write the same files.
     """
     name = Path(sys.argv[0]).stem
     try:

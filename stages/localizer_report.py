@@ -63,13 +63,13 @@ def write_page(ensemble: str) -> None:
 def write_augmentation(name: str, crops: Crops, splits: pd.DataFrame, path: Path) -> None:
     """Draw training samples of a localizer as they are, and as epochs augment them."""
     settings = ResolvedLocalizer.model_validate_json(config_file("localizer", name).read_bytes())
-    rows = assets.spread(splits[splits["split"] == "train"], SAMPLES)
-    views = []
+    rows = assets.evenly_spaced(splits[splits["split"] == "train"], SAMPLES)
+    samples = []
     for number, box in zip(rows["sample"], true_boxes(rows), strict=True):
-        views.append(localizer.placed(settings, crops[number], box, False, None))
+        samples.append(localizer.placed(settings, crops[number], box, False, None))
         epochs = ((settings, crops[number], box, number, epoch) for epoch in range(EPOCHS))
-        views += itertools.starmap(localizer.augmented, epochs)
-    images, boxes = zip(*views, strict=True)
+        samples += itertools.starmap(localizer.augmented, epochs)
+    images, boxes = zip(*samples, strict=True)
     labels = np.repeat(rows["label"].to_numpy(), EPOCHS + 1)
     relative = np.array(boxes) / settings.model_input.size
     plots.contact_sheet(images, relative, labels, path, columns=EPOCHS + 1)

@@ -9,7 +9,7 @@ from stages.common import RECORDS, REPORT, run_stage
 
 
 def write_page() -> None:
-    """Write report/losses: a table a network, and the losses plotted."""
+    """Write report/losses: a table per network, and the losses plotted."""
     config = params.read()
     folder, experiments = REPORT / "losses", {**config.experiments, **config.losses}
     # Groups of the study alone do not belong on this page.
@@ -20,6 +20,7 @@ def write_page() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     loss_plots.loss_shapes(folder / "losses.png")
     text = sections.box_losses(
+        groups,
         experiments,
         {name: pd.read_csv(at / f"predictions/{name}.csv") for name, at in records.items()},
         {name: each["test"]["majority_accuracy"] for name, each in measured.items()},

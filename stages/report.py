@@ -10,7 +10,7 @@ from facemask import params
 from facemask.config import Config
 from facemask.io import read_json, write_csv, write_text
 from facemask.reporting import assets, history, leaderboard, report, sections
-from facemask.reporting.run import Run, measured, of_run
+from facemask.reporting.run import Run, experiment_names
 from stages.common import DATA, RAW, RECORDS, REPORT, run_stage
 
 STUDY = RECORDS / "study"
@@ -36,14 +36,14 @@ def write_report() -> None:
         predictions=predictions,
         searches={name: (trials, epochs) for name, (_, trials, epochs) in searches.items()},
     )
-    labels = report.labelled(run)
+    names = report.display_names(run)
     best = {name: found for name, (found, *_) in searches.items()}
     hyperband = sections.hyperband(
-        config.searches, best, config.experiments, run.metrics, run.published, labels, plots
+        config.searches, best, config.experiments, run.metrics, run.published, names, plots
     )
     deviations = {name: table["iou"].std() for name, table in predictions.items()}
     text = report.render(
-        run, deviations, plots, [sections.uncertainty(run.metrics, labels), hyperband]
+        run, deviations, plots, [sections.uncertainty(run.metrics, names), hyperband]
     )
     write_text(text, REPORT / "REPORT.md")
     write_csv(history.long_table(histories), REPORT / "curves.csv")
@@ -54,9 +54,9 @@ def write_report() -> None:
 
 def read_run(config: Config) -> Run:
     """Return what the run was made with, and what its stages have written."""
-    names, backbones = measured(config), config.backbones
-    return Run(
-        **of_run(config),
+    names, backbones = experiment_names(config), config.backbones
+    return Run.from_config(
+        config,
         metrics={name: read_json(STUDY / f"statistics/{name}.json") for name in names},
         data=read_json(DATA / "counts.json"),
         published=pd.read_csv(Path("reference/published_results.csv")),

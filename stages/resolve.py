@@ -12,7 +12,7 @@ from stages.common import DATA, config_file, run_stage
 
 
 def write_configs(pipeline: str) -> None:
-    """Write data/configs/<pipeline>: a JSON file a training or search."""
+    """Write data/configs/<pipeline>: a JSON file per training or search."""
     shutil.rmtree(DATA / "configs" / pipeline, ignore_errors=True)
     for name, section in resolve(params.read(), pipeline).items():
         write_text(section.model_dump_json(indent=2) + "\n", config_file(pipeline, name))

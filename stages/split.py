@@ -1,4 +1,4 @@
-"""Add flipped copies of the minority class, and say which samples train, validate and test."""
+"""Add flipped copies of the minority class, and assign samples to training, validation and test."""
 
 import pandas as pd
 

@@ -14,6 +14,7 @@ from dvclive.live import Live
 from facemask.config.training import ResolvedExperiment
 from facemask.inference.predict import parameters, predict
 from facemask.io import read_json, write_text
+from facemask.resolve import with_values
 from facemask.training import classifier
 from stages.common import DATA, MODELS, STATE, config_file, run_stage
 from stages.repeats import repeats, write_repeat
@@ -32,7 +33,7 @@ def train(pipeline: str, name: str, search: str | None = None) -> None:
     """
     experiment = ResolvedExperiment.model_validate_json(config_file(pipeline, name).read_bytes())
     if search:
-        experiment = experiment.with_values(read_json(DATA / f"searches/{search}.json"))
+        experiment = with_values(experiment, read_json(DATA / f"searches/{search}.json"))
         name = f"{search}_tuned"
     source, models, state = DATA / experiment.inputs, MODELS / name, STATE / "train" / name
     inputs = np.load(source / "inputs.npy", mmap_mode="r")
@@ -47,7 +48,7 @@ def train(pipeline: str, name: str, search: str | None = None) -> None:
             repeat, inputs, splits, file, state / str(repeat.seed), callbacks
         )
         model = keras.saving.load_model(file, compile=False)
-        predictions = predict(model, inputs, samples, repeat, repeat.input_size)
+        predictions = predict(model, inputs, samples, repeat)
         write_repeat(folder, history, parameters(model, frozen), predictions)
     write_text(experiment.model_dump_json(indent=2) + "\n", models / "config.json")
     shutil.rmtree(state)

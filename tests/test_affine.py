@@ -50,13 +50,13 @@ def test_boxes_are_transformed_alone_or_each_by_its_own():
     boxes = np.array([[1.0, 2, 5, 9], [0, 0, 4, 3]])
     mirrored = [[5, 2, 9, 9], [6, 0, 10, 3]]
     np.testing.assert_allclose(affine.transformed(boxes, affine.mirror(10)), mirrored)
-    each = np.stack([affine.mirror(10), affine.moving(2, 3)])
+    each = np.stack([affine.mirror(10), affine.translation(2, 3)])
     np.testing.assert_allclose(affine.transformed(boxes, each), [mirrored[0], [2, 3, 6, 6]])
 
 
 @given(SIDES, SIDES, st.floats(0.2, 3), st.floats(-20, 20))
 def test_there_and_back(width, height, scale, right):
-    transform = affine.mirror(SIZE) @ affine.moving(right, 1) @ affine.scaling(scale, scale)
+    transform = affine.mirror(SIZE) @ affine.translation(right, 1) @ affine.scaling(scale, scale)
     transform = transform @ affine.resizing(width, height, SIZE, "letterbox")
     box = np.array([[0.1 * width, 0.3 * height, 0.5 * width, 0.8 * height]])
     there = affine.transformed(box, transform)
@@ -110,6 +110,6 @@ def test_what_is_shrunk_is_the_mean_of_all_pixels_and_none_is_skipped():
     squares = np.indices((90, 90)).sum(axis=0) % 2 * 255
     chequer = np.stack([squares] * 3, axis=2).astype(np.uint8)
     for scale in (0.3, 0.45):
-        transform = affine.moving(3.3, 2.8) @ affine.scaling(scale, scale)
+        transform = affine.translation(3.3, 2.8) @ affine.scaling(scale, scale)
         inner = affine.draw(chequer, transform, SIZE)[6:24, 6:24].astype(float)
         assert inner.std() < 255 / 10

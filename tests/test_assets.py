@@ -18,8 +18,8 @@ def test_the_best_of_a_family_is_chosen_on_validation_whatever_the_test_says():
 
 
 @pytest.mark.parametrize(("rows", "count"), [(10, 4), (4, 10), (1, 3), (100, 7)])
-def test_spread_takes_different_rows_from_end_to_end(rows, count):
-    chosen = assets.spread(pd.DataFrame({"row": range(rows)}), count)["row"]
+def test_evenly_spaced_takes_different_rows_from_end_to_end(rows, count):
+    chosen = assets.evenly_spaced(pd.DataFrame({"row": range(rows)}), count)["row"]
     assert chosen.is_unique
     assert chosen.is_monotonic_increasing
     assert len(chosen) == min(rows, count)

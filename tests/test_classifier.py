@@ -17,7 +17,6 @@ import pytest
 from toys import (
     NO_DROPOUT,
     SEED,
-    SIZE,
     assert_same_weights,
     corner_iou,
     edited,
@@ -256,7 +255,7 @@ def test_losses_of_overlap_train(kind: str, box_format: str) -> None:
     )
     # Dark: no neuron of the box is saturated before it learns.
     crops = toy_crops(rows)[rows["sample"]] // 16
-    targets = classifier.targets(rows, experiment, SIZE)
+    targets = classifier.targets(rows, experiment)
     model = classifier.compiled(experiment, crops.shape[1:])
 
     def overlap() -> float:
@@ -294,17 +293,17 @@ def test_a_toy_is_learned_by_heart_from_raw_pixels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("box_format", ["rel_center_xywh", "center_xywh", "rel_xyxy", "xyxy"])
 def test_targets_are_boxes_in_the_wanted_format(box_format: str) -> None:
     rows = toy_splits(count=12, val=3)
-    found = classifier.targets(rows, on_features(box_format=box_format), SIZE)
+    found = classifier.targets(rows, on_features(box_format=box_format))
     np.testing.assert_allclose(found["box"], wanted_boxes(rows, box_format), rtol=1e-5)
     assert found["box"].dtype == np.float32
 
 
 def test_targets_are_labels_as_the_loss_wants_them() -> None:
     rows = toy_splits(count=12, val=3)
-    binary = classifier.targets(rows, on_features(), SIZE)["label"]
+    binary = classifier.targets(rows, on_features())["label"]
     assert binary.shape == (12, 1)
     assert binary[:, 0].tolist() == rows["label"].tolist()
-    one_hot = classifier.targets(rows, on_features(losses=losses("categorical")), SIZE)["label"]
+    one_hot = classifier.targets(rows, on_features(losses=losses("categorical")))["label"]
     assert one_hot.shape == (12, 2)
     assert one_hot.sum(axis=1).tolist() == [1] * 12
     assert one_hot[:, 1].tolist() == rows["label"].tolist()  # the last neuron is "with mask"

@@ -201,7 +201,7 @@ def test_experiments_of_other_revisions(repository: Path) -> None:
         (["zzz", "mobilenet_1"], "there is no zzz in the workspace; there are: mobilenet_1, mobil"),
         (["mobilenet_1", "mobilenet_1@empty"], "no experiment was measured in empty"),
         (["mobilenet_1", "nowhere/own.csv"], "there is no nowhere/own.csv; give an experiment"),
-        (["mobilenet_1@HEAD", "mobilenet_1"], "snapshots are empty"),
+        (["mobilenet_1@HEAD", "mobilenet_1"], "the snapshots are empty"),
         (["mobilenet_1", KAGGLE / "predictions/scratch_1.csv"], " in the first, 424 in the sec"),
         (["mobilenet_1", "unmasked.csv"], "unmasked.csv is not a table of predictions: No columns"),
         (["mobilenet_1", "other.csv"], "other.csv is not a table of predictions: no face, flip, a"),
@@ -307,3 +307,4 @@ def test_pooled_folds_are_printed_and_kept(tmp_path: Path, monkeypatch: pytest.M
         assert re.search(rf"^{title} +{line}$", output, re.MULTILINE)
     assert f"{len(table)} test samples of {len(images)} images" in output
     assert "tested in several folds" in facemask("pool", "mobilenet_1", "one", "one", code=1)
+    assert "but only one is given" in facemask("pool", "mobilenet_1", "one", code=1)

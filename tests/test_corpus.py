@@ -111,7 +111,7 @@ def one_pixel(folder):
     xml = folder / "annotations/b.xml"
     text = xml.read_text()
     start, end = text.index("<object>"), text.index("</annotation>")
-    box = "".join(f"<{key}>0</{key}>" for key in annotations.CORNERS)
+    box = "".join(f"<{key}>0</{key}>" for key in annotations.BOX)
     face = f"<object><name>with_mask</name><bndbox>{box}</bndbox></object>"
     xml.write_text(text[:start] + face + text[end:])
 
@@ -253,7 +253,7 @@ CASES = {
         spoil_bytes(lambda _: png_of(20_000, 20_000)), ERROR, "b.png", "20000 x 20000 pixels"
     ),
     "another size": (
-        spoil_image(lambda image: image.resize((48, 32))), ERROR, XML, "says 96 x 64 pixels, but"
+        spoil_image(lambda image: image.resize((48, 32))), ERROR, XML, "gives 96 x 64 pixels, but"
     ),
     # Annotations: XML
     "not well-formed": (spoil_bytes(lambda d: d[:-5], XML), ERROR, XML, "not well-formed"),
@@ -317,13 +317,13 @@ CASES = {
         lambda folder: (
             spoil_text("without_mask", "visor")(folder), set_size(folder, 9, 9)
         ),
-        ERROR, XML, "says 9 x 9 pixels",
+        ERROR, XML, "gives 9 x 9 pixels",
     ),
     "no size": (
         spoil_text("<size><width>96</width><height>64</height><depth>3</depth></size>", ""),
-        REPAIRED, XML, "says no size",
+        REPAIRED, XML, "gives no size",
     ),
-    "a size of 0": (lambda folder: set_size(folder, 0, 0), REPAIRED, XML, "says no size"),
+    "a size of 0": (lambda folder: set_size(folder, 0, 0), REPAIRED, XML, "gives no size"),
     "half a size": (spoil_text("<width>96</width>", ""), ERROR, XML, "? x 64 pixels"),
     "a size in words": (spoil_text(">96<", ">wide<"), ERROR, XML, "wide x 64 pixels"),
     "no box": (
@@ -461,7 +461,7 @@ def test_all_defects_of_a_dataset_are_reported_at_once(voc, tmp_path):
     assert faces.empty
     assert validation["left_out"] == ["a.png", "b.png", "c.png"]
     assert validation["severities"] == {"error": 3, "repaired": 1, "warning": 0}
-    with pytest.raises(InputError, match="3 issue") as caught:
+    with pytest.raises(InputError, match="3 error") as caught:
         issues.stop_at_errors(
             [issues.Issue(**row) for row in validation["issues"]], Path("page.md")
         )

@@ -21,7 +21,7 @@ from conftest import without_graphs
 from facemask import params
 from facemask.config.training import ResolvedExperiment, ResolvedSearch, Space
 from facemask.errors import InputError
-from facemask.resolve import resolve
+from facemask.resolve import resolve, with_values
 from facemask.training import classifier
 from facemask.training.hyperband import hyperband, round_sizes, search
 from stages.resolve import write_configs
@@ -218,7 +218,7 @@ def test_a_trial_is_what_its_seeds_make_and_goes_on_from_the_best_weights(undist
     weights, expected = None, []
     for number, first, last in ((later["continues"], 0, 1), (later["trial"], 1, 3)):
         seed = int(np.random.SeedSequence([SEED, number]).generate_state(1)[0])
-        experiment = BASE.with_values(rows[number]).model_copy(update={"seed": seed})
+        experiment = with_values(BASE, rows[number]).model_copy(update={"seed": seed})
         model = classifier.compiled(experiment, (6,))
         if weights:
             model.set_weights(weights)
@@ -237,7 +237,7 @@ def test_a_trial_is_what_its_seeds_make_and_goes_on_from_the_best_weights(undist
 
 def arrays(experiment: ResolvedExperiment, split: str):
     rows = toy_splits().query("split == @split")
-    return toy_features()[rows["sample"]], classifier.targets(rows, experiment, SIZE)
+    return toy_features()[rows["sample"]], classifier.targets(rows, experiment)
 
 
 @pytest.mark.slow
@@ -409,7 +409,7 @@ def test_the_stage_writes_down_what_it_found(tmp_path: Path, monkeypatch) -> Non
     assert set(written.pop("search")) == {"mobilenet"}
     pd.testing.assert_frame_equal(written, trials)
     assert not list(Path(".resume").rglob("*.json"))
-    best = STUDY["mobilenet_5"].with_values(found)
+    best = with_values(STUDY["mobilenet_5"], found)
     assert best.network.dense == (found["units"],) * found["layers"]
 
 

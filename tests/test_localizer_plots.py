@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemask.columns import CROP_BOX, CROP_REGION, true_boxes
+from facemask.columns import CLASSES, CROP_BOX, CROP_REGION, true_boxes
 from facemask.evaluation import error_analysis
-from facemask.inference.predict import table_of
+from facemask.inference.table import table_of
 from facemask.reporting import localizer_plots, plots
+from facemask.reporting.tables import METRICS
 
 VARIANTS = {
     "baseline": {"val": {key: [0.5, 0.75] for key in localizer_plots.COMPARED}},
@@ -35,7 +36,8 @@ def toys():
 def predicted(splits):
     rng = np.random.default_rng(0)
     box = true_boxes(splits) + rng.normal(0, 0.05, (len(splits), 4)).astype(np.float32)
-    return table_of(splits, rng.random(len(splits)), box)
+    actual, probability = np.array(CLASSES)[splits["label"]], rng.random(len(splits))
+    return table_of(splits, actual, true_boxes(splits), probability, box)
 
 
 def test_sheets_show_crops_in_their_aspect_and_boxes_where_they_are(toys, monkeypatch):
@@ -70,12 +72,12 @@ def test_all_plots_are_drawn_and_wrong_labels_only_if_there_are(toys, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
     drawn = localizer_plots.draw(tmp_path / "a", validated=table, ablation=VARIANTS, **given)
-    always = {"reliability", "groups", "worst"}
-    assert set(drawn) == {*always, "ablation", "misclassified"}
+    always = {"reliability", "groups", "worst", "ablation"}
+    assert set(drawn) == {*always, "misclassified"}
     for name in drawn.values():
         assert cv2.imread(str(tmp_path / "a" / name)).std() > 5
     right = table[table["actual"] == table["predicted"]]
-    drawn = localizer_plots.draw(tmp_path / "b", validated=right, ablation={}, **given)
+    drawn = localizer_plots.draw(tmp_path / "b", validated=right, ablation=VARIANTS, **given)
     assert set(drawn) == always
     name = "reliability.png"
     assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -85,8 +87,8 @@ def test_variants_are_dots_beside_the_mean_and_band_of_the_first(monkeypatch):
     drawn = []
     monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
     localizer_plots.ablation_plot(VARIANTS, "unused.png")
-    for axes, title in zip(drawn[0].axes, localizer_plots.COMPARED.values(), strict=True):
-        assert axes.get_title() == f"{title}, %"
+    for axes, key in zip(drawn[0].axes, localizer_plots.COMPARED, strict=True):
+        assert axes.get_title() == f"{METRICS[key]}, %"
         mean, *rows = [line.get_xydata().tolist() for line in axes.lines]
         assert mean == [[62.5, 0], [62.5, 1]]
         assert rows == [[[50, 0], [75, 0]], [[62.5, 0]], [[25, 1]], [[25, 1]]]

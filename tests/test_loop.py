@@ -16,7 +16,6 @@ import pytest
 from toys import (
     NO_DROPOUT,
     SEED,
-    SIZE,
     assert_same_weights,
     edited,
     fit,
@@ -309,7 +308,7 @@ def steps(
     model.set_weights([np.sign(weight + 1e-9) + weight for weight in model.get_weights()])
     before = model.get_weights()
     rows = toy_splits(count=14, val=4)
-    targets = classifier.targets(rows, experiment, SIZE)
+    targets = classifier.targets(rows, experiment)
     for _ in range(count):
         model.train_on_batch(toy_features(rows)[rows["sample"]], targets)
     return before, model.get_weights()
@@ -433,7 +432,7 @@ def test_a_saved_model_also_reloads_with_its_losses_and_metrics(
     rows = splits[splits["split"] == "val"]
     found = model.evaluate(
         inputs[rows["sample"]],
-        classifier.targets(rows, experiment, SIZE),
+        classifier.targets(rows, experiment),
         return_dict=True,
         verbose=0,
     )

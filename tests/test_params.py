@@ -10,8 +10,8 @@ import yaml
 from pydantic import ValidationError
 
 from facemask import params
+from facemask.config.files import LOCALIZER, LOSSES, STUDY
 from facemask.errors import InputError
-from facemask.params import LOCALIZER, LOSSES, STUDY
 
 ROOT = Path(__file__).parent.parent
 OWN = {
@@ -88,7 +88,7 @@ def changed(values):
 
 
 def refused(values):
-    """What is said of the repository's parameters with other values, a line a mistake."""
+    """What is said of the repository's parameters with other values, one line per mistake."""
     with pytest.raises(InputError) as caught:
         params.parse(changed(values))
     first, *lines = str(caught.value).splitlines()
@@ -332,7 +332,7 @@ def test_an_unknown_key_is_reported_once_with_the_nearest(key, suggestion):
 )
 def test_a_section_in_the_wrong_file_is_reported_with_the_right_one(key, home):
     (line,) = refused({key: {}})
-    assert line == f"  {key}: unknown key; it belongs into {home}"
+    assert line == f"  {key}: unknown key; it belongs in {home}"
 
 
 def test_every_missing_key_is_reported_at_once():
@@ -382,6 +382,14 @@ def test_a_mistake_in_defaults_or_in_a_base_is_reported_once_where_it_was_writte
     """Five experiments are like scratch_7, a localizer like the other, and 29 have defaults."""
     (line,) = refused({key: value})
     assert line.startswith(f"  {key.removesuffix('.pools')}")
+
+
+def test_a_name_that_is_not_there_is_reported_once_where_it_was_written():
+    values = {"experiments.mine": {"like": "scratch_1"}, f"{ONE}.inputs": "crops/129"}
+    (line,) = refused(values)
+    assert line.startswith(f"  {ONE}.inputs is 'crops/129'")
+    (line,) = refused({"experiments.mine": {"like": "scratch_1", "inputs": "crops/129"}})
+    assert line.startswith("  experiments.mine.inputs is 'crops/129'")
 
 
 def test_a_mistake_that_covers_a_right_value_is_reported_where_it_is():
@@ -452,7 +460,7 @@ def test_what_others_are_made_from_may_be_no_mapping_or_missing(key, value):
             ["experiments.xception_1: ", "network.filters"],
         ),
         ({"splits.random.fold": 1}, ["splits.random: ", "fold is 1"]),
-        ({"splits.grouped_0.test": 0.6}, ["splits.grouped_0: ", "up to 0.5"]),
+        ({"splits.grouped_0.test": 0.6}, ["splits.grouped_0: ", "at most 0.5"]),
         (
             {"arrays.sizes": [128]},
             ["backbones.mobilenet_v2.input_size is 224", "arrays.sizes [128]"],
@@ -492,6 +500,11 @@ def test_what_others_are_made_from_may_be_no_mapping_or_missing(key, value):
         (
             {"datasets.sample.notes.xcepton": "untrue"},
             ["datasets.sample.notes", "'xcepton'", "'xception'?"],
+        ),
+        *(
+            # Results of other pipelines have no notes.
+            ({f"datasets.sample.notes.{name}": "unseen"}, [f"{name!r}", "backbones or experiments"])
+            for name in ("scratch_7_giou", "localizer")
         ),
         (
             {f"{OWN_LOCALIZER}.augment.zoom": [2, 1]},

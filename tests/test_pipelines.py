@@ -40,6 +40,21 @@ def test_a_stage_names_all_code_that_it_runs(name):
     assert idle == []
 
 
+@pytest.mark.parametrize("name", [name for name in STAGES if name.endswith(":resolve")])
+def test_resolve_names_the_code_that_reads_parameters(name):
+    """What it writes hangs on defaults, bases and caps, which are filled in there."""
+    messages = {ROOT / f"facemask/{name}.py" for name in ("errors", "param_errors")}
+    outside = {ROOT / "facemask/__init__.py", ROOT / "facemask/io.py"}
+    read = {
+        path
+        for path in reached(ROOT / "stages/resolve.py", without=messages)
+        if path.is_relative_to(ROOT / "facemask") and path not in messages | outside
+    }
+    named = [ROOT / dep for dep in STAGES[name]["deps"]]
+    assert ROOT / "facemask/config/files.py" in read
+    assert [path for path in read if not any(path.is_relative_to(each) for each in named)] == []
+
+
 def test_what_predicts_with_a_localizer_can_load_one():
     """Keras finds a layer of this project's only once its module is imported."""
     layers = ROOT / "facemask/models/localizer.py"

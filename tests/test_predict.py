@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from facemask import params
-from facemask.config.training import Experiment
+from facemask.columns import PREDICTED, TRUE
+from facemask.config.training import ResolvedExperiment
 from facemask.inference import predict
 from facemask.models import study_networks
 
@@ -17,7 +18,7 @@ SIZE = 32
 WITH, WITHOUT = "with_mask", "without_mask"
 
 
-def head_on_features(box_format: str, label_loss: str) -> tuple[Experiment, keras.Model]:
+def head_on_features(box_format: str, label_loss: str) -> tuple[ResolvedExperiment, keras.Model]:
     """An untrained head on six features."""
     raw = CONFIG.experiments["mobilenet_1"].model_dump() | {
         "network": {"filters": [], "pools": 0, "dense": [8], "label_dense": []},
@@ -27,7 +28,7 @@ def head_on_features(box_format: str, label_loss: str) -> tuple[Experiment, kera
             "box": {"name": "mse", "threshold": 1.0},
         },
     }
-    experiment = Experiment.model_validate(raw)
+    experiment = ResolvedExperiment.model_validate(raw | {"seed": 5, "input_size": SIZE})
     keras.utils.set_random_seed(5)
     return experiment, study_networks.build(experiment, (6,))
 
@@ -69,7 +70,7 @@ def test_predictions_are_the_models_outputs(
     samples = toy_samples(33).iloc[:23]  # ten rows of the inputs are left out
     monkeypatch.setattr(predict, "BATCH", 5)
     found = predict.predict(
-        model, np.load(tmp_path / "inputs.npy", mmap_mode="r"), samples, experiment, SIZE
+        model, np.load(tmp_path / "inputs.npy", mmap_mode="r"), samples, experiment
     )
     whole = model.predict(inputs, verbose=0)
     rows = samples["sample"].to_numpy()
@@ -82,15 +83,15 @@ def test_predictions_are_the_models_outputs(
         assert found[column].tolist() == samples[column].tolist()
 
     true = samples[["box_x0", "box_y0", "box_x1", "box_y1"]].to_numpy() / [80, 40, 80, 40]
-    np.testing.assert_allclose(found[predict.TRUE], true, rtol=1e-6)
+    np.testing.assert_allclose(found[TRUE], true, rtol=1e-6)
     box = whole["box"][rows]
     if box_format == "xyxy":
         predicted = box / SIZE
     else:
         predicted = np.concatenate([box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2], 1)
-    np.testing.assert_allclose(found[predict.PREDICTED], predicted, atol=1e-6)
+    np.testing.assert_allclose(found[PREDICTED], predicted, atol=1e-6)
     pairs = keras.utils.bounding_boxes.compute_iou(
-        true.astype(np.float32), found[predict.PREDICTED].to_numpy(np.float32), "xyxy"
+        true.astype(np.float32), found[PREDICTED].to_numpy(np.float32), "xyxy"
     )
     if box_format != "xyxy":  # Keras' IoU takes boxes of negative width at their word
         np.testing.assert_allclose(found["iou"], np.diag(pairs), atol=1e-5)
@@ -115,10 +116,8 @@ def test_predicted_corners_are_fractions_of_the_crop(box_format: str, output: li
     model = keras.Model(inputs, {"label": x[:, :1], "box": x[:, 1:]})
     constant.set_weights([np.zeros((6, 5)), np.array([0.75, *output])])
     samples = toy_samples(4).assign(box_x0=30, box_y0=-5, box_x1=50, box_y1=5, label=[1, 0, 0, 1])
-    found = predict.predict(model, np.zeros((4, 6), np.float32), samples, experiment, SIZE)
-    np.testing.assert_allclose(
-        found[predict.PREDICTED], [[0.375, -0.125, 0.625, 0.625]] * 4, atol=1e-6
-    )
+    found = predict.predict(model, np.zeros((4, 6), np.float32), samples, experiment)
+    np.testing.assert_allclose(found[PREDICTED], [[0.375, -0.125, 0.625, 0.625]] * 4, atol=1e-6)
     # The true box is the upper third of the predicted one.
     np.testing.assert_allclose(found["iou"], 1 / 3, atol=1e-6)
     assert found["predicted"].tolist() == [WITH] * 4

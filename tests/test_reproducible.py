@@ -275,7 +275,7 @@ def test_a_stage_that_a_killed_dvc_left_at_work_is_not_disturbed(copy):
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         message = dvc(copy, "repro", "--single-item", "resolve", code=255)
-    assert "another process is at work on it" in message
+    assert "another process is running this stage" in message
     assert "Traceback" not in message
     dvc(copy, "repro", "--single-item", "resolve")
     assert made(copy, "data/configs") == before

@@ -9,7 +9,7 @@ from test_params import LOCALIZER, LOSSES, OWN, ROOT, STUDY, changed
 from facemask import params
 from facemask.config.localizer import ResolvedLocalizer
 from facemask.config.training import ResolvedExperiment, ResolvedSearch, Space
-from facemask.resolve import ablated, backbone, resolve
+from facemask.resolve import ablated, backbone, resolve, with_values
 
 CONFIG = params.read(ROOT)
 PIPELINES = ("study", "losses", "localizer")
@@ -39,6 +39,11 @@ def test_each_training_and_search_has_a_file_of_its_own():
         "localizer": [*OWN[LOCALIZER]["localizers"], *(f"ablation/{name}" for name in variants)],
     }
     assert {pipeline: list(resolve(CONFIG, pipeline)) for pipeline in PIPELINES} == names
+
+
+def test_there_are_no_other_pipelines():
+    with pytest.raises(ValueError, match="no pipeline 'localiser'"):
+        resolve(CONFIG, "localiser")
 
 
 @pytest.mark.parametrize("dataset", ["sample", "kaggle"])
@@ -236,7 +241,7 @@ def test_each_value_of_a_space_is_found_in_its_place_alone(key):
     for value in OWN[STUDY]["searches"]["mobilenet"]["space"][key]:
         values = FOUND | {key: value}
         # As a stage reads them of the search's file.
-        entry = base.with_values(json.loads(json.dumps(values))).model_dump()
+        entry = with_values(base, json.loads(json.dumps(values))).model_dump()
         assert entry["network"]["dense"] == (values["units"],) * values["layers"]
         for name, (section, inner) in where.items():
             assert entry[section][inner] == values[name]
@@ -254,4 +259,4 @@ def test_values_are_checked_when_they_are_found():
     base = resolve(CONFIG, "study")["mobilenet_5"]
     for key in FOUND.keys() - {"layers"}:
         with pytest.raises(ValidationError, match="-1"):
-            base.with_values(FOUND | {key: -1})
+            with_values(base, FOUND | {key: -1})

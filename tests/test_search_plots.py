@@ -46,7 +46,7 @@ def search():
     return trials, epochs
 
 
-def test_search_has_a_panel_a_bracket_and_a_panel_a_hyperparameter_that_varies(drawn, tmp_path):
+def test_search_has_a_panel_per_bracket_and_per_hyperparameter_that_varies(drawn, tmp_path):
     search_plots.search_plot(*search(), tmp_path / "s.png")
     axes = drawn[0].axes
     assert [a.get_title() for a in axes[:2]] == ["Bracket 1: 4 trials", "Bracket 0: 1 trials"]

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 CONFIG = params.read(ROOT)
 EXPERIMENTS = {**CONFIG.experiments, **CONFIG.losses}
 PUBLISHED = pd.read_csv(ROOT / "reference/published_results.csv")
-METRICS = list(sections.METRICS)
-LABELS = {name: f"`{name}`" for name in [*EXPERIMENTS, "a", "b"]}
+METRICS = list(sections.SHOWN)
+NAMES = {name: f"`{name}`" for name in [*EXPERIMENTS, "a", "b"]}
 ENDS = ("value", "low", "high")
 
 
@@ -60,7 +60,7 @@ def measured(count, seed=0):
 
 
 def test_every_metric_stands_with_its_interval_and_the_majority_baseline_once():
-    text = sections.uncertainty({"a": measured(1), "b": measured(1, seed=1)}, LABELS)
+    text = sections.uncertainty({"a": measured(1), "b": measured(1, seed=1)}, NAMES)
     for name, seed in (("a", 0), ("b", 1)):
         expected = bootstrap.intervals(predictions(seed))
         cells = [
@@ -72,22 +72,20 @@ def test_every_metric_stands_with_its_interval_and_the_majority_baseline_once():
 
 
 def test_several_repeats_have_a_table_of_their_own():
-    text = sections.uncertainty({"a": measured(3), "b": measured(1)}, LABELS)
+    text = sections.uncertainty({"a": measured(3), "b": measured(1)}, NAMES)
     assert len(rows(text)["a"]) == 2 and len(rows(text)["b"]) == 1
     assert rows(text)["a"][1][:2] == ["3", "50.00 ± 2.00"]
-    assert len(rows(sections.uncertainty({"b": measured(1)}, LABELS))["b"]) == 1
+    assert len(rows(sections.uncertainty({"b": measured(1)}, NAMES))["b"]) == 1
 
 
-def test_nothing_measured_gives_no_section():
-    assert sections.uncertainty({}, {}) == ""
+def test_no_search_gives_no_section():
     assert sections.hyperband({}, {}, {}, {}, PUBLISHED, {}, {}) == ""
 
 
 def test_experiments_alike_but_for_the_loss_of_the_box():
     """By the study's table: only these pairs of its own, and the project's two comparisons."""
     kinds = ["smooth_l1_05", "smooth_l1_2", "giou", "diou", "ciou"]
-    groups = [group for group in sections.alike(EXPERIMENTS) if len(group) > 1]
-    assert groups == [
+    assert sections.alike(EXPERIMENTS) == [
         ["scratch_4_mse", "scratch_4_smooth_l1"],
         ["scratch_7", *(f"scratch_7_{kind}" for kind in kinds)],
         ["mobilenet_1", "mobilenet_3"],
@@ -103,7 +101,9 @@ def test_losses_are_compared_with_the_first_of_their_group():
         "mobilenet_6": predictions(0),
         "mobilenet_6_giou": predictions(5, right=0.9),
     }
-    text = sections.box_losses(EXPERIMENTS, tested, dict.fromkeys(tested, 0.75), "x.png")
+    groups = [["mobilenet_1", "mobilenet_3"], ["mobilenet_6", "mobilenet_6_giou"]]
+    majority = dict.fromkeys(tested, 0.75)
+    text = sections.box_losses(groups, EXPERIMENTS, tested, majority, "x.png")
     assert "](x.png)" in text
     table = {name: cells[0] for name, cells in rows(text).items()}
     assert list(table) == list(tested)

@@ -559,7 +559,8 @@ def test_each_pipeline_runs_by_itself_and_once(beyond):
     assert sorted(losses) == sorted(f"{place}:{name}" for name in ["resolve", *each, "report"])
     place = "pipelines/localizer/dvc.yaml"
     each = [f"{kind}@{name}" for kind in ("localize", "evaluate") for name in LOCALIZERS]
-    others = ["resolve", f"ensemble@{ENSEMBLE}", f"ablate@{VARIANT}", f"report@{ENSEMBLE}"]
+    others = ["resolve", f"ensemble@{ENSEMBLE}", f"report@{ENSEMBLE}"]
+    others += [f"ablate@{VARIANT}", f"evaluate_variant@{VARIANT}"]
     assert sorted(localizer) == sorted(f"{place}:{name}" for name in [*each, *others])
     assert ran(dvc(folder, "repro", "--all-pipelines")) == []
     assert run(folder, "git", "status", "--porcelain") == ""

@@ -1,14 +1,12 @@
-"""What the parameter files may say: every key, its type and its range (read by `params`)."""
+"""Schema of the parameter files: every key, its type and its range (read by `params`)."""
 
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from facemask.config.data import Arrays, Balance, Crop, Dataset, Section, Split
+from facemask.config.data import Arrays, Balance, Crop, Dataset, Name, Section, Split
 from facemask.config.localizer import Ablation, Ensemble, Localizer
 from facemask.config.training import Backbone, Experiment, Search
-
-Name = Annotated[str, Field(pattern=r"^\w+$")]
 
 
 class Config(Section):

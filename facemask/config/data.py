@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Name = Annotated[str, Field(pattern=r"^\w+$")]
 ClassName = Literal["with_mask", "without_mask"]
 
 
@@ -16,8 +17,9 @@ class Section(BaseModel):
 class Dataset(Section):
     """Where images come from, what their classes mean, and whose weights backbones carry.
 
-    max_epochs caps every training and search on it; None: as each experiment says. reference:
-    whether these are the images of the published metrics. notes: on weights, shown beside results.
+    max_epochs caps every training and search on it; None: as each experiment sets. reference:
+    whether these are the images of the published metrics. notes: of a backbone, shown with its
+    results; of an experiment, why it falls short.
     """
 
     source: str = Field(min_length=1)
@@ -55,8 +57,8 @@ class Balance(Section):
 class Split(Section):
     """Which samples train, choose the best epoch, and test.
 
-    Shares of all samples (test) and of the rest (val); a grouped split takes one of round(1 / test)
-    folds, `fold` says which.
+    Shares of all samples (test) and of the rest (val); a grouped split tests one of round(1 / test)
+    folds, `fold` is its number.
     """
 
     kind: Literal["random", "grouped"]
@@ -70,7 +72,10 @@ class Split(Section):
         if self.kind == "random" and self.fold:
             raise ValueError(f"fold is {self.fold}, but a random split has none: give 0")
         if self.kind == "grouped" and max(self.test, self.val) > 0.5:
-            raise ValueError("a grouped split takes one fold: give test and val up to 0.5")
+            raise ValueError(
+                "a grouped split tests one of round(1 / test) folds: give test and val of at most "
+                "0.5"
+            )
         return self
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from facemask.config.data import Section
+from facemask.config.data import Name, Section
 from facemask.config.training import LossWeights, Training
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -35,7 +35,7 @@ class Augment(Section):
     Probabilities: flip, blur, jpeg, erase (anywhere, unless it would meet the face), erase_mouth (a
     part of the mouth). zoom: least and greatest factor; shift: greatest, in sides of the input;
     both of the full view (zoomed views have `localizer.ZOOM_JITTER`). brightness, contrast and
-    saturation: greatest relative change; hue: greatest turn, where 1 is a whole one.
+    saturation: greatest relative change; hue: largest shift, as a fraction of a full turn.
     """
 
     flip: Probability
@@ -97,7 +97,7 @@ class Ablation(Section):
 
     localizer: str
     shared: dict[str, Any]
-    variants: dict[Annotated[str, Field(pattern=r"^\w+$")], dict[str, Any]]
+    variants: dict[Name, dict[str, Any]]
 
 
 class ResolvedLocalizer(Localizer):

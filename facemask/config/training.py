@@ -1,6 +1,6 @@
 """Parameters of networks and their trainings: layers, losses, optimizer, schedule, searches."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, WrapValidator, model_validator
@@ -170,7 +170,7 @@ class Experiment(Training):
 
 
 class Space(Section):
-    """The values a search may choose from, by hyperparameter; one value is no choice.
+    """The values a search chooses from, by hyperparameter; a single value is fixed.
 
     Titles are what plots and tables call them.
     """
@@ -205,18 +205,6 @@ class ResolvedExperiment(Experiment):
 
     seed: int
     input_size: int
-
-    def with_values(self, best: Mapping[str, Any]) -> "ResolvedExperiment":
-        """Return the experiment with the values of a search, one for each key of `Space`."""
-        changes = {
-            "network": {"dense": (best["units"],) * best["layers"]},
-            "dropout": {head: best[f"{head}_dropout"] for head in ("shared", "label", "box")},
-            "optimizer": {"learning_rate": best["learning_rate"]},
-        }
-        entry = self.model_dump()
-        for section, values in changes.items():
-            entry[section] |= values
-        return ResolvedExperiment.model_validate(entry)
 
 
 class ResolvedSearch(Search):

@@ -23,15 +23,17 @@ def resizing(width: int, height: int, size: int, mode: str) -> np.ndarray:
     if mode == "stretch":
         return scaling(size / width, size / height)
     scale = size / max(width, height)
-    return moving((size - scale * width) / 2, (size - scale * height) / 2) @ scaling(scale, scale)
+    return translation((size - scale * width) / 2, (size - scale * height) / 2) @ scaling(
+        scale, scale
+    )
 
 
 def zoom_in(box: np.ndarray, size: int, fraction: float) -> np.ndarray:
     """Return the transform that centres a box, whose longer side takes `fraction` of the input."""
     x0, y0, x1, y1 = box
     scale = fraction * size / max(x1 - x0, y1 - y0, MIN_SIDE)
-    centred = moving(-(x0 + x1) / 2, -(y0 + y1) / 2)
-    return moving(size / 2, size / 2) @ scaling(scale, scale) @ centred
+    centred = translation(-(x0 + x1) / 2, -(y0 + y1) / 2)
+    return translation(size / 2, size / 2) @ scaling(scale, scale) @ centred
 
 
 def scaling(across: float, down: float) -> np.ndarray:
@@ -39,22 +41,31 @@ def scaling(across: float, down: float) -> np.ndarray:
     return np.diag([across, down, 1.0])
 
 
-def moving(right: float, down: float) -> np.ndarray:
+def translation(right: float, down: float) -> np.ndarray:
     """Return the transform that adds to x and y."""
     return np.array([[1.0, 0.0, right], [0.0, 1.0, down], [0.0, 0.0, 1.0]])
 
 
 def mirror(width: float) -> np.ndarray:
-    """Return the transform that swaps left and right of a plane so wide."""
-    return moving(width, 0) @ scaling(-1, 1)
+    """Return the transform that swaps left and right of a plane of that width."""
+    return translation(width, 0) @ scaling(-1, 1)
 
 
 def draw(crop: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
-    """Draw a crop, uint8 (h, w, 3), on an input: uint8 (size, size, 3), with PADDING around it."""
+    """Draw a crop on a model input, with PADDING around it.
+
+    Args:
+        crop: uint8 (h, w, 3).
+        transform: (3, 3), from px of the crop to px of the input.
+        size: side of the input, px.
+
+    Returns:
+        uint8 (size, size, 3).
+    """
     crop, shrunk = _small_enough(crop, transform)
     transform = transform @ np.linalg.inv(shrunk)
     # OpenCV counts from the centres of pixels.
-    centres = moving(-0.5, -0.5) @ transform @ moving(0.5, 0.5)
+    centres = translation(-0.5, -0.5) @ transform @ translation(0.5, 0.5)
     return cv2.warpAffine(
         crop,
         centres[:2],

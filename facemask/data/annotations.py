@@ -1,4 +1,4 @@
-"""Pascal-VOC annotations: one XML file an image, one row a face."""
+"""Pascal-VOC annotations: one XML file per image, one row per face."""
 
 import math
 import unicodedata
@@ -10,13 +10,12 @@ from typing import Any
 import pandas as pd
 from lxml import etree
 
+from facemask.columns import BOX, CLASSES
 from facemask.data import issues
 from facemask.data.issues import Issue
 from facemask.errors import InputError
 
-LABELS = {"without_mask": 0, "with_mask": 1}
-COLUMNS = ["image", "face", "width", "height", "name", "label", "xmin", "ymin", "xmax", "ymax"]
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
+COLUMNS = ["image", "face", "width", "height", "name", "label", *BOX]
 # An annotation is data from somebody else: no entities, no DTD, no network, no depth without end.
 PARSER = etree.XMLParser(
     resolve_entities=False,
@@ -131,7 +130,7 @@ def _read(
     return [{"image": image, "width": width, "height": height, **row} for row in rows], found
 
 
-def _root(path: Path) -> Any:  # noqa: ANN401 - the stubs of lxml lack what is asked here
+def _root(path: Path) -> Any:  # noqa: ANN401 - the stubs of lxml lack what is used here
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"larger than {MAX_BYTES:,} bytes: no annotation of one image")
     try:
@@ -155,13 +154,13 @@ def _compare_size(root: Any, image: str, size: tuple[int, int], report: Report) 
     texts = [_text(root, "size", side) for side in ("width", "height")]
     written = tuple(_number(text or "0") for text in texts)
     if written == (0, 0):
-        report("repaired", f"says no size; {image} has {size[0]} x {size[1]} pixels")
+        report("repaired", f"gives no size; {image} has {size[0]} x {size[1]} pixels")
     if written in ((0, 0), size):
         return
     hint = ", the other way round" if written[::-1] == size else ""
     report(
         "error",
-        f"says {' x '.join(text or '?' for text in texts)} pixels, but {image} has {size[0]} x "
+        f"gives {' x '.join(text or '?' for text in texts)} pixels, but {image} has {size[0]} x "
         f"{size[1]}{hint}; correct the size, or put the right image there",
     )
 
@@ -186,8 +185,8 @@ def _faces(
         if name not in classes:
             report(
                 "error",
-                f"unknown class {name!r} (known: {', '.join(classes)}); correct the file, or say "
-                "in datasets.<name>.classes what it means",
+                f"unknown class {name!r} (known: {', '.join(classes)}); correct the file, or add "
+                "the class to datasets.<name>.classes",
                 face,
             )
         box = _box(item, face, report)
@@ -203,14 +202,14 @@ def _faces(
         clipped = (
             max(box[0], 0), max(box[1], 0), min(box[2], width - 1), min(box[3], height - 1)
         )  # fmt: skip
-        # Kaggle writes xmax = width for a box that ends at the edge; what lies beyond overflows.
+        # Kaggle writes xmax = width for a box that ends at the edge; a larger one overflows.
         overflows = min(box) < 0 or box[2] > width or box[3] > height
         if overflows:
             report("repaired", f"box {box} reaches out of the image; cut to {clipped}", face)
         yield {
             "face": face,
             "name": name,
-            **dict(zip(CORNERS, clipped, strict=True)),
+            **dict(zip(BOX, clipped, strict=True)),
             "overflows": overflows,
             "on_the_edge": clipped != box and not overflows,
         }
@@ -218,7 +217,7 @@ def _faces(
 
 def _box(item: Any, face: int, report: Report) -> Box | None:  # noqa: ANN401
     """The box of an object in whole pixels, or None, and report what is wrong."""
-    texts = {key: _text(item, "bndbox", key) for key in CORNERS}
+    texts = {key: _text(item, "bndbox", key) for key in BOX}
     numbers = []
     for key, text in texts.items():
         number = _number(text)
@@ -227,7 +226,7 @@ def _box(item: Any, face: int, report: Report) -> Box | None:  # noqa: ANN401
             report("error", what, face)
         else:
             numbers.append(number)
-    if len(numbers) < len(CORNERS):
+    if len(numbers) < len(BOX):
         return None
     xmin, ymin, xmax, ymax = map(round, numbers)
     box = (xmin, ymin, xmax, ymax)
@@ -260,7 +259,7 @@ def _lies_in(box: Box, size: tuple[int, int], face: int, report: Report) -> bool
 
 def _table(rows: list[Row], classes: Mapping[str, str | None]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c != "label"])
-    table["label"] = table["name"].map(classes).map(LABELS)
+    table["label"] = table["name"].map(classes).map(CLASSES.index, na_action="ignore")
     kept = table.dropna(subset="label").astype({"label": int})
     return kept.sort_values(["image", "face"], kind="stable", ignore_index=True)[COLUMNS]
 

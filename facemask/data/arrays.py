@@ -77,8 +77,7 @@ def native_shapes(samples: pd.DataFrame, max_side: int) -> tuple[list[tuple[int,
     Samples are numbered as the rows are; after their beginnings stands the end of the last.
     """
     sides = samples[["x1", "y1"]].to_numpy() - samples[["x0", "y0"]].to_numpy()
-    scale = np.minimum(1, max_side / sides.max(axis=1, keepdims=True))
-    shapes = np.maximum(1, np.rint(sides * scale)).astype(int)
+    shapes = _shrunk_sides(sides, max_side)
     return [tuple(shape) for shape in shapes.tolist()], _starts(shapes)
 
 
@@ -89,9 +88,14 @@ def shrunk(crop: np.ndarray, max_side: int) -> np.ndarray:
         crop: of any size.
         max_side: longest side, px; smaller crops keep their size.
     """
-    height, width = crop.shape[:2]
-    scale = min(1, max_side / max(width, height))
-    return resize(crop, max(1, round(width * scale)), max(1, round(height * scale)))
+    sides = np.array([crop.shape[1::-1]])
+    return resize(crop, *_shrunk_sides(sides, max_side)[0].tolist())
+
+
+def _shrunk_sides(sides: np.ndarray, max_side: int) -> np.ndarray:
+    """Return widths and heights (N, 2) of which none is longer than max_side."""
+    scale = np.minimum(1, max_side / sides.max(axis=1, keepdims=True))
+    return np.maximum(1, np.rint(sides * scale)).astype(int)
 
 
 def _starts(shapes: np.ndarray) -> list[int]:

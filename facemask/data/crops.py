@@ -31,7 +31,7 @@ def crop_table(
         InputError: there are no faces, or no region is large enough.
 
     Returns:
-        Twice one row a crop: image, face, label; x0, y0, x1, y1: the region in the image,
+        Twice one row per crop: image, face, label; x0, y0, x1, y1: the region in the image,
         and box_x0 … box_y1: the face's box in the region (both half-open pixels); enclosed and
         touched: how many other faces' boxes the region wholly holds, and how many it meets.
     """

@@ -19,7 +19,7 @@ from facemask.errors import InputError
 
 # Of one image, before anything of it is decoded: 400 MB of memory. Phones make 108 million.
 MAX_PIXELS = 130_000_000
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, which warns of half and stops at the double
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own, which warns at 89 million and raises at twice that
 Image.init()  # loads its readers, which threads should not do at once
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP"}
 UNREADABLE = "not a readable image (PNG, JPEG, BMP or WebP); replace or remove it"
@@ -29,7 +29,7 @@ ORIENTATION = 0x0112  # the EXIF tag; 2 to 8 turn or mirror an image
 def read_rgb(path: Path) -> np.ndarray:
     """Decode an image to uint8 RGB, shape (height, width, 3); 16-bit and alpha are reduced.
 
-    It is turned as its EXIF orientation says.
+    It is rotated by its EXIF orientation.
 
     Raises:
         InputError: the file is missing, is no complete image, or has more than MAX_PIXELS.
@@ -91,7 +91,7 @@ def inventory(paths: list[Path], workers: int) -> tuple[pd.DataFrame, list[Issue
     """Describe each image, decoding it once, in as many threads as there are workers.
 
     Returns:
-        One row a readable image: image (file name), width, height (px), sha256 of the file,
+        One row per readable image: image (file name), width, height (px), sha256 of the file,
         hash (the difference hash, hexadecimal) and group (the same number for images of one
         scene); and the issues of all.
     """
@@ -111,7 +111,7 @@ def _describe(path: Path) -> tuple[tuple[str, int, int, str, str] | None, list[I
     except InputError as error:
         return None, [Issue(path.name, None, "error", str(error))]
     found = []
-    # MPO is what phones call a JPEG with further pictures behind it.
+    # MPO is what phones call a JPEG with further images appended.
     kind = "JPEG" if head.format == "MPO" else head.format
     if kind != FORMATS[path.suffix.lower()]:
         found.append(f"is a {kind} image, whatever its suffix")

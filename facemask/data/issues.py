@@ -1,4 +1,4 @@
-"""Issues of a dataset: one row an issue, in one table and on one page."""
+"""Issues of a dataset: one row per issue, in one table and on one page."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Issue(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        """Say where and what."""
+        """Return where and what."""
         where = self.file if self.object is None else f"{self.file}: object {self.object}"
         return f"{where}: {self.message}"
 
@@ -48,10 +48,10 @@ def stop_at_errors(issues: Sequence[Issue], page: Path) -> None:
         return
     more = len(errors) - SHOWN
     raise InputError(
-        f"{len(errors)} issue(s) in the dataset:\n  "
+        f"{len(errors)} error(s) in the dataset:\n  "
         + "\n  ".join(map(str, errors[:SHOWN]))
         + (f"\n  and {more} more" if more > 0 else "")
-        + f"\nAll of them: {page}. The files named are copies: mend your own, then run "
+        + f"\nAll of them: {page}. The files named are copies: correct your originals, then run "
         "dvc repro -f fetch && dvc repro; or leave the images with errors out: "
         "dvc exp run -S strict=false dvc.yaml"
     )

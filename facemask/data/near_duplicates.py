@@ -31,7 +31,7 @@ def same_scene(hashes: Iterable[str]) -> np.ndarray:
     """Group images whose hashes differ in at most MAX_HASH_DISTANCE bits, chains joined.
 
     Args:
-        hashes: hexadecimal difference hashes, one an image.
+        hashes: hexadecimal difference hashes, one per image.
 
     Returns:
         int array: the group of each image, numbered from 0.
@@ -54,8 +54,8 @@ def same_scene(hashes: Iterable[str]) -> np.ndarray:
 def _candidates(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return pairs of rows among which are all that differ in at most MAX_HASH_DISTANCE bits.
 
-    Of more parts than bits may differ, one at least is equal: only rows that share a part are
-    paired, rather than each with all others.
+    If at most MAX_HASH_DISTANCE bits differ, at least one of MAX_HASH_DISTANCE + 1 parts is equal:
+    only rows that share a part are paired.
     """
     pairs = [np.empty((2, 0), int)]
     parts = MAX_HASH_DISTANCE + 1

@@ -72,7 +72,7 @@ def _count(text: str, source: str) -> int:
 
 
 def _download(handle: str) -> Path:
-    # Imported here: the only code that may use the network, and only when a source asks for it.
+    # Imported here: the only code that may use the network, and only for a kaggle: source.
     import kagglehub
 
     try:
@@ -100,7 +100,7 @@ def _copy_folder(source: Path, folder: Path) -> None:
             if error.errno in DISK_ERRORS:
                 raise
             raise InputError(
-                f"{path}: cannot be copied ({error.strerror}); mend it or take it out"
+                f"{path}: cannot be copied ({error.strerror}); repair or remove it"
             ) from error
 
 
@@ -124,7 +124,7 @@ def _unpack(source: Path, folder: Path) -> None:
 
 def _check_growth(members: list[zipfile.ZipInfo], source: Path, folder: Path) -> None:
     for info in members:
-        # Other ways of packing unpack more than a header says before it is cut.
+        # Other ways of packing unpack more than the header states before it is cut.
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise zipfile.BadZipFile(f"{info.filename} is packed in a way that images are not")
     packed, unpacked = source.stat().st_size, sum(info.file_size for info in members)

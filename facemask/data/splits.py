@@ -38,12 +38,13 @@ def random_split(samples: pd.DataFrame, test: float, val: float, seed: int) -> p
         samples: the table of `splits.add_flips`.
         test: share of all samples; the first floor(test · n) of the shuffled ones.
         val: share of the remaining ones; they are the last.
+        seed: of the shuffle.
 
     Returns:
         `samples` with a column split: train, val or test.
 
     Raises:
-        InputError: a part has no sample, or samples of one class alone.
+        InputError: a split has no sample, or samples of one class alone.
     """
     order = np.random.default_rng(seed).permutation(len(samples))
     tested = int(test * len(samples))
@@ -64,13 +65,14 @@ def grouped_split(
         groups: the group of each image, indexed by image name.
         test: share of all samples, taken as one of round(1 / test) folds stratified by class.
         val: share of the remaining ones, likewise.
+        seed: of the folds.
         fold: which of the folds is tested; every image is tested in one of them.
 
     Returns:
         `samples` with a column split: train, val, test, or unused for flips outside training.
 
     Raises:
-        InputError: too few groups of images for both classes in each part.
+        InputError: too few groups of images for both classes in each split.
         AssertionError: a test sample's group also trains or validates.
     """
     group = samples["image"].map(groups)
@@ -94,7 +96,7 @@ def only_training(extra: pd.DataFrame, splits: pd.DataFrame, groups: pd.Series) 
     """Return the extra crops that may train: those of images in training alone.
 
     Nor may a near-duplicate of such an image validate or test, in any split. Images
-    without a sample, crowds whose crops are all small, stay out: validation samples did not tell
+    without a sample, crowds whose crops are all small, stay out: validation metrics did not show
     whether they help.
 
     Args:
@@ -132,7 +134,7 @@ def summary(
         splits: what `split` returned.
         extra: what `only_training` returned.
         images: the table of `images.inventory`.
-        validation: what `annotations.parse` says of the dataset.
+        validation: what `annotations.parse` returns about the dataset.
     """
     crops = splits[splits["flip"] == 0]
     sizes = splits["split"].value_counts()
@@ -166,7 +168,9 @@ def _one_fold(
     """Return the positions in `rows` of one stratified fold of about `share` of them."""
     folds = max(2, round(1 / share))
     if fold >= folds:
-        raise InputError(f"fold is {fold}, but there are {folds}: give one of 0..{folds - 1}")
+        raise InputError(
+            f"splits.<name>.fold is {fold}, but there are {folds}: give one of 0..{folds - 1}"
+        )
     if group[rows].nunique() < folds:
         raise InputError(
             f"split: {group[rows].nunique()} groups of images do not make {folds} folds; "

@@ -99,7 +99,7 @@ def ratios(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
 
 
 def resampled(tables: Sequence[np.ndarray], draws: int, seed: int) -> list[np.ndarray]:
-    """Return the sums of each table, a row an image, over randomly drawn images: (draws, …)."""
+    """Return the sums of each table, a row per image, over randomly drawn images: (draws, …)."""
     images = len(tables[0])
     rng, chances = np.random.default_rng(seed), np.full(images, 1 / images)
     blocks = []

@@ -47,7 +47,7 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
     """Compare confidence with accuracy, in bins of equal width.
 
     Returns:
-        One row a bin of the confidence, which for two classes begins at a half: low, high, count,
+        One row per bin of the confidence, which for two classes begins at a half: low, high, count,
         confidence (mean probability of the predicted class) and accuracy; of an empty bin both
         are NaN.
     """

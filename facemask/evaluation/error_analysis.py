@@ -6,6 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from facemask.columns import CROP_BOX
+
 # Upper bounds of the longer side of the face, px of the image.
 SIZES = (16, 24, 32, 48, 64, 96, np.inf)
 # How many other faces the crop holds wholly; the last is that many or more.
@@ -24,7 +26,7 @@ def described(
 
     Args:
         predictions: the table of `predict.predict`.
-        samples: the table of `split`.
+        samples: the table of `splits.split`.
         faces: the table of `annotations.parse`, with the class as it was annotated.
 
     Returns:
@@ -32,7 +34,7 @@ def described(
         (as with_mask, without_mask, mask_weared_incorrect).
     """
     known = predictions[["sample", "image", "face"]].merge(
-        samples[["sample", "box_x0", "box_y0", "box_x1", "box_y1", "enclosed"]],
+        samples[["sample", *CROP_BOX, "enclosed"]],
         on="sample",
         how="left",
         validate="one_to_one",
@@ -81,8 +83,11 @@ def worst_boxes(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
 def misclassified(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the wrong labels, the most confident first."""
     wrong = predictions[predictions["actual"] != predictions["predicted"]]
-    doubt = (wrong["probability"] - 0.5).abs()
-    return wrong.assign(doubt=-doubt).sort_values(["doubt", "sample"]).drop(columns="doubt")
+    confidence = (wrong["probability"] - 0.5).abs()
+    ranked = wrong.assign(confidence=confidence).sort_values(
+        ["confidence", "sample"], ascending=[False, True]
+    )
+    return ranked.drop(columns="confidence")
 
 
 def _size_names() -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from facemask.columns import WITH, WITHOUT
+from facemask.columns import CLASSES
 from facemask.evaluation import bootstrap, calibration, significance
 from facemask.evaluation.bootstrap import metrics_of
 
@@ -33,18 +33,18 @@ def measure(predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
 def validated(
     predictions: Sequence[pd.DataFrame], histories: Sequence[pd.DataFrame], splits: pd.DataFrame
 ) -> dict[str, Any]:
-    """Return the metrics that may decide: of validation samples, a value a repeat.
+    """Return the metrics that may decide: of validation samples, a value per repeat.
 
     Args:
         predictions: of each repeat the table of `predict.predict`, of validation samples alone.
         histories: of each repeat the history of `loop.fit`.
-        splits: the table of `split`, for the training samples' majority class.
+        splits: the table of `splits.split`, for the training samples' majority class.
 
     Returns:
         val: the metrics of `measure`, each a list; train_seconds, a list.
     """
     majority = splits.loc[splits["split"] == "train", "label"].mode()[0]
-    measured = [_all(table, (WITHOUT, WITH)[majority]) for table in predictions]
+    measured = [_all(table, CLASSES[majority]) for table in predictions]
     return {
         "val": pd.DataFrame(measured).to_dict("list"),
         "train_seconds": [round(float(table["seconds"].sum()), 1) for table in histories],

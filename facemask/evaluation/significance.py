@@ -42,13 +42,13 @@ def compare(
         seed: of both.
 
     Returns:
-        One row a metric: metric, first, second, difference (second - first), low, high, p. Shares;
-        NaN as in `intervals`.
+        One row per metric: metric, first, second, difference (second - first), low, high, p.
+        Shares; NaN as in `intervals`.
 
     Raises:
         InputError: the two do not hold the same test samples, or only one image's.
     """
-    # Takes a second, which intervals need not wait for; so does scikit-learn below.
+    # Imported here: it takes a second that others need not wait for; so does scikit-learn below.
     from scipy.stats import permutation_test
 
     _check_same_samples(first, second)
@@ -138,10 +138,10 @@ def precision_recall(predictions: pd.DataFrame) -> pd.DataFrame:
         predictions: as for `intervals`.
 
     Returns:
-        One row a point, thresholds rising: threshold (of the score 1 - probability), precision,
-        recall. Points on a line between their neighbours are left out. The last is the curve's
-        end by definition, precision 1 at recall 0, with threshold NaN. Without a sample of the
-        class there is no curve: no row.
+        One row per point, thresholds rising: threshold (of the predicted probability of
+        without_mask), precision, recall. Points on a line between their neighbours are left out.
+        The last is the curve's end by definition, precision 1 at recall 0, with threshold NaN.
+        Without a sample of the class there is no curve: no row.
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -160,7 +160,7 @@ def iou_histogram(predictions: pd.DataFrame, bins: int = 20) -> pd.DataFrame:
     """Return how the IoU of the test samples is distributed.
 
     Returns:
-        One row a bin of width 1 / bins: iou (its lower edge; 1 belongs to the last bin), share
+        One row per bin of width 1 / bins: iou (its lower edge; 1 belongs to the last bin), share
         (of all samples, in [0, 1]).
     """
     counts, edges = np.histogram(predictions["iou"], bins, range=(0, 1))

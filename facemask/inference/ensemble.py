@@ -1,15 +1,15 @@
-"""Merge the predictions of several networks into one."""
+"""Merge several predictions of one face: of a crop and its mirror image, of several networks."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from facemask.columns import CLASSES, PREDICTED, TRUE
+from facemask.columns import PREDICTED, TRUE
 from facemask.errors import InputError
-from facemask.inference.merge import iou, merged
+from facemask.inference.table import SAMPLE, iou, table_of
 
-SAMPLE = ["sample", "image", "face", "flip", "split"]
+SAME_FACE = 0.5  # IoU from which on two boxes are taken to be of one face
 
 
 def fuse(predictions: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -40,13 +40,42 @@ def fuse(predictions: Sequence[pd.DataFrame]) -> pd.DataFrame:
     box = merged(boxes, boxes, quality, quality)
     probability = np.mean([table["probability"] for table in predictions], axis=0)
     true = first[TRUE].to_numpy(np.float32)
-    table = first[[*SAMPLE, "actual"]].copy()
-    table["predicted"] = np.array(CLASSES)[(probability > 0.5).astype(int)]
-    table["probability"] = probability
-    table["iou"] = iou(true, box.astype(np.float32))
-    table[TRUE] = true
-    table[PREDICTED] = box
-    return table
+    return table_of(first, first["actual"].to_numpy(), true, probability, box)
+
+
+def merged(
+    values: np.ndarray, boxes: np.ndarray, confidence: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the mean of the values whose boxes are of one face.
+
+    Args:
+        values: labels or boxes, (m, N, k).
+        boxes: (m, N, 4), corners.
+        confidence: (m, N).
+        weights: of the values, (m, N); None: all alike.
+
+    Returns:
+        (N, k).
+    """
+    counts = same_face(boxes, confidence) * (1.0 if weights is None else weights)
+    return np.average(values, axis=0, weights=np.broadcast_to(counts[:, :, None], values.shape))
+
+
+def same_face(boxes: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """Mark the boxes of a sample that are of the same face as the most confident one.
+
+    Boxes that hardly overlap are of two faces, and their mean would be of neither.
+
+    Args:
+        boxes: (m, N, 4), corners: m boxes of each of N samples.
+        confidence: (m, N).
+
+    Returns:
+        bool (m, N): an IoU of at least 0.5 with the most confident box, which always counts.
+    """
+    best = confidence.argmax(axis=0)
+    overlap = iou(np.take_along_axis(boxes, best[None, :, None], axis=0), boxes)
+    return (overlap >= SAME_FACE) | (np.arange(len(boxes))[:, None] == best)
 
 
 def _quality(predictions: Sequence[pd.DataFrame]) -> np.ndarray:

@@ -12,14 +12,21 @@ import facemask.models.localizer  # noqa: F401 - its layer, without which none c
 from facemask.config.localizer import Localizer
 from facemask.data import affine
 from facemask.data.arrays import Crops
-from facemask.inference.merge import iou, merged
-from facemask.inference.predict import BATCH, table_of
+from facemask.inference.ensemble import merged
+from facemask.inference.predict import BATCH, annotated
+from facemask.inference.table import iou
 
 
 def predict(
     model: keras.Model, settings: Localizer, crops: Crops, samples: pd.DataFrame
 ) -> pd.DataFrame:
     """Predict on samples.
+
+    Args:
+        model: a trained localizer.
+        settings: of the localizer.
+        crops: in their native aspect.
+        samples: rows of the table of `splits.split`.
 
     Returns:
         The table of `predict.predict`, and flip_iou: the IoU of the boxes predicted on the crop and
@@ -30,8 +37,7 @@ def predict(
         batch = [crops[number] for number in numbers[start : start + BATCH]]
         parts.append(predict_crops(model, batch, settings))
     label, box, flip_iou = map(np.concatenate, zip(*parts, strict=True))
-    table = table_of(samples, label[:, -1], box.astype(np.float32))
-    return table.assign(flip_iou=flip_iou)
+    return annotated(samples, label, box.astype(np.float32)).assign(flip_iou=flip_iou)
 
 
 def predict_crops(

@@ -137,6 +137,6 @@ def _layer(application: keras.Model, name: str) -> layers.Layer:
         return application.get_layer(name)
     except ValueError:
         raise InputError(
-            f"the backbone {application.name} has no layer {name!r}; it has "
-            + ", ".join(layer.name for layer in application.layers)
+            f"the backbone {application.name} has no layer {name!r}: correct feature_levels or "
+            "freeze_until; it has " + ", ".join(layer.name for layer in application.layers)
         ) from None

@@ -14,7 +14,7 @@ TINY = 1e-7
 
 @keras.saving.register_keras_serializable("facemask")
 class StudySmoothL1(keras.losses.Loss):
-    """The study's first printed formula: e² / t up to the threshold t, |e| beyond.
+    """The study's first printed formula: e² / t up to the threshold t, |e| above.
 
     Its slope jumps from 2 to 1 at the threshold. With t = 1 and targets and predictions in [0, 1]
     it is the mean squared error itself. The Huber form (keras.losses.Huber: e² / 2, then
@@ -47,7 +47,7 @@ class StudySmoothL1(keras.losses.Loss):
 class IoULoss(keras.losses.Loss):
     """1 - IoU and a penalty that still has a slope where boxes do not meet.
 
-    `kind` says which: giou, the share of the boxes' hull that neither covers (Rezatofighi et al.
+    `kind` selects it: giou, the share of the boxes' hull that neither covers (Rezatofighi et al.
     2019); diou, the squared distance of the centres over the squared diagonal of the hull; ciou,
     this and a term for unlike aspect ratios (both Zheng et al. 2020). Boxes are in `box_format`;
     its unit does not matter, since the input is a square.
@@ -97,28 +97,28 @@ class IoULoss(keras.losses.Loss):
 class HeatmapCrossEntropy(keras.losses.Loss):
     """Cross-entropy of a square heatmap and a normal distribution around the centre of the face.
 
-    As CenterNet's target (Zhou et al. 2019) with a standard deviation of `spread` of the box's
+    As CenterNet's target (Zhou et al. 2019) with a standard deviation of `sigma` of the box's
     sides, and half a cell at least; normalised to a sum of 1.
     """
 
     def __init__(
         self,
-        spread: float = 0.1,
+        sigma: float = 0.1,
         name: str = "heatmap_cross_entropy",
         reduction: str = "sum_over_batch_size",
         dtype: str | None = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.spread = spread
+        self.sigma = sigma
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """Return the loss of each sample: boxes (N, 4), rel_xyxy, and logits (N, s · s) to (N,)."""
         side = math.isqrt(y_pred.shape[1])
         cells = (ops.arange(side, dtype="float32") + 0.5) / side
         centre = (y_true[:, :2] + y_true[:, 2:]) / 2
-        spread = ops.maximum(self.spread * (y_true[:, 2:] - y_true[:, :2]), 0.5 / side)
+        sigma = ops.maximum(self.sigma * (y_true[:, 2:] - y_true[:, :2]), 0.5 / side)
         across, down = (
-            -0.5 * ops.square((cells - centre[:, axis, None]) / spread[:, axis, None])
+            -0.5 * ops.square((cells - centre[:, axis, None]) / sigma[:, axis, None])
             for axis in (0, 1)
         )
         target = ops.softmax(ops.reshape(down[:, :, None] + across[:, None, :], (-1, side * side)))
@@ -126,7 +126,7 @@ class HeatmapCrossEntropy(keras.losses.Loss):
 
     def get_config(self) -> dict[str, object]:
         """Return what rebuilds this loss."""
-        return {**super().get_config(), "spread": self.spread}
+        return {**super().get_config(), "sigma": self.sigma}
 
 
 def box_loss(loss: BoxLoss, box_format: str) -> keras.losses.Loss:

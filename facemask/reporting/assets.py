@@ -14,7 +14,6 @@ from facemask.data.crops import partition, regions
 from facemask.data.images import read_rgb
 from facemask.reporting import history, partition_plot, plots, search_plots, study_plots
 
-METRICS = ("manhattan", "euclidean", "chebyshev")
 SHEET_SAMPLES = 48
 SHEET_PREDICTIONS = 24
 
@@ -39,8 +38,8 @@ def draw(
         folder: where to.
         images: folder of the images.
         faces: the table of `annotations.parse`.
-        samples: the table of `splits.add_flips`.
-        crops: uint8 (N, s, s, 3) RGB, a row a sample; may be memory-mapped.
+        samples: the table of `splits.split`.
+        crops: uint8 (N, s, s, 3) RGB, one per sample; may be memory-mapped.
         crop: how crop regions are found.
         ranking: the table of `leaderboard.leaderboard`.
         metrics, histories, predictions: of each experiment.
@@ -52,13 +51,13 @@ def draw(
     drawn = {}
 
     def at(name: str, suffix: str) -> Path:
-        """Where a plot is to lie; it is remembered."""
+        """Return the path of a plot, and remember it."""
         drawn[name] = folder / f"{name}.{suffix}"
         drawn[name].parent.mkdir(parents=True, exist_ok=True)
         return drawn[name]
 
     draw_partition(images, faces, samples, crop, at("partition", "jpg"))
-    rows = spread(samples, SHEET_SAMPLES)
+    rows = evenly_spaced(samples, SHEET_SAMPLES)
     sheet = at("contact_sheet", "jpg")
     plots.contact_sheet(crops[rows["sample"]], true_boxes(rows), rows["label"], sheet)
     study_plots.leaderboard_plot(ranking, at("leaderboard", "png"))
@@ -75,7 +74,7 @@ def draw(
             at(f"curves/{name}", "png"),
         )
     for name in best_on_validation(metrics, dict(ranking[["id", "family"]].to_numpy())):
-        rows = spread(predictions[name], SHEET_PREDICTIONS)
+        rows = evenly_spaced(predictions[name], SHEET_PREDICTIONS)
         plots.prediction_sheet(crops[rows["sample"]], rows, at(f"predictions/{name}", "jpg"))
     return {name: path.relative_to(folder.parent).as_posix() for name, path in drawn.items()}
 
@@ -89,7 +88,7 @@ def draw_partition(
     found = faces.loc[faces["image"] == name, BOX].to_numpy()
     height, width = pixels.shape[:2]
     partitions = {}
-    for metric in METRICS:
+    for metric in partition_plot.DISTANCES:
         how = (found, width, height, metric, crop.grid_stride, crop.grid_offset)
         partitions[metric] = partition(*how), regions(*how)
     partition_plot.partition_plot(pixels, found, partitions, crop.min_area, path)
@@ -98,7 +97,7 @@ def draw_partition(
 def best_on_validation(
     metrics: Mapping[str, Mapping[str, Any]], families: Mapping[str, str]
 ) -> list[str]:
-    """Return each family's best experiment by validation accuracy: the test set has no say."""
+    """Return each family's best experiment by validation accuracy: the test set is not used."""
     best: dict[str, str] = {}
     for name, measured in metrics.items():
         champion = best.setdefault(families[name], name)
@@ -107,6 +106,6 @@ def best_on_validation(
     return list(best.values())
 
 
-def spread(table: pd.DataFrame, count: int) -> pd.DataFrame:
+def evenly_spaced(table: pd.DataFrame, count: int) -> pd.DataFrame:
     """Return `count` rows at even distances, or all there are."""
     return table.iloc[np.linspace(0, len(table) - 1, min(count, len(table))).astype(int)]

@@ -12,17 +12,12 @@ import pandas as pd
 
 from facemask.evaluation.error_analysis import GROUPS
 from facemask.reporting import tables
-from facemask.reporting.tables import NONE, interval, percent
+from facemask.reporting.tables import METRICS, NONE, interval, mean_and_std, percent
 
 Metrics = Mapping[str, Any]
 
-METRICS = {
-    "accuracy": "accuracy",
-    "recall_with_mask": "recall with mask",
-    "recall_without_mask": "recall without mask",
-    "mean_iou": "mean IoU",
-    "iou_50": "IoU ≥ 0.5",
-}
+SHOWN = ("accuracy", "recall_with_mask", "recall_without_mask", "mean_iou", "iou_50")
+HEADERS = [METRICS[key] for key in SHOWN]
 SPELT = 3  # of the changes of a variant; pipelines/localizer/params.yaml has them all
 
 
@@ -46,10 +41,10 @@ def render(
         ensemble: its name.
         members: its localizers; the errors shown are those of the first.
         measured: of members and ensemble, the content of their statistics files.
-        ablation: of each variant that was run, what `metrics.validated` returns.
+        ablation: of each variant, what `metrics.validated` returns.
         variants, shared: of the ablation, what each changes and what all do.
         groups: what `error_analysis.by_group` returns.
-        plots: augmentation, reliability, groups, worst and, where there is one, ablation and
+        plots: augmentation, reliability, groups, worst, ablation and, if there is one,
             misclassified: the paths from the page.
     """
     return tables.render(
@@ -65,7 +60,7 @@ def render(
         validated=_validated(measured),
         calibration=_calibration(measured),
         ablation=_ablation(ablation, variants),
-        first_variant=next(iter(ablation), ""),
+        first_variant=next(iter(ablation)),
         shared=flat(shared),
         groups=[_group(GROUPS[column], table) for column, table in groups.items()],
         plots=plots,
@@ -76,22 +71,22 @@ def _tested(measured: Mapping[str, Metrics]) -> pd.DataFrame:
     rows = [
         (
             f"`{name}`",
-            *(interval(metrics["intervals"][key]) for key in METRICS),
+            *(interval(metrics["intervals"][key]) for key in SHOWN),
             f"{metrics['params']['total']:,}",
             f"{metrics['train_seconds']:,.0f}",
         )
         for name, metrics in measured.items()
     ]
-    headers = ["network", *METRICS.values(), "parameters", "seconds of training"]
+    headers = ["network", *HEADERS, "parameters", "seconds of training"]
     return pd.DataFrame(rows, columns=headers)
 
 
 def _validated(measured: Mapping[str, Metrics]) -> pd.DataFrame:
     rows = [
-        (f"`{name}`", *(percent(metrics["val"][key]) for key in METRICS))
+        (f"`{name}`", *(percent(metrics["val"][key]) for key in SHOWN))
         for name, metrics in measured.items()
     ]
-    return pd.DataFrame(rows, columns=["network", *METRICS.values()])
+    return pd.DataFrame(rows, columns=["network", *HEADERS])
 
 
 def _calibration(measured: Mapping[str, Metrics]) -> pd.DataFrame:
@@ -107,24 +102,27 @@ def _calibration(measured: Mapping[str, Metrics]) -> pd.DataFrame:
 def _ablation(
     ablation: Mapping[str, Metrics], variants: Mapping[str, Mapping[str, Any]]
 ) -> pd.DataFrame:
-    rows = [
-        (
-            f"`{name}`",
-            _first(flat(variants[name])),
-            len(metrics["train_seconds"]),
-            *(_repeated(metrics["val"][key]) for key in METRICS),
-            f"{np.mean(metrics['train_seconds']):,.0f}",
+    rows = []
+    for name, metrics in ablation.items():
+        repeats = pd.DataFrame(metrics["val"])[list(SHOWN)].agg(["mean", "std"])
+        rows.append(
+            (
+                f"`{name}`",
+                _first(flat(variants[name])),
+                len(metrics["train_seconds"]),
+                *(mean_and_std(repeats[key]) for key in SHOWN),
+                f"{np.mean(metrics['train_seconds']):,.0f}",
+            )
         )
-        for name, metrics in ablation.items()
-    ]
-    headers = ["variant", "what it changes", "repeats", *METRICS.values(), "seconds"]
+    headers = ["variant", "what it changes", "repeats", *HEADERS, "seconds"]
     return pd.DataFrame(rows, columns=headers)
 
 
 def _group(title: str, table: pd.DataFrame) -> pd.DataFrame:
-    shares = table[["accuracy", "mean_iou", "iou_50"]].map(percent)
+    metrics = ["accuracy", "mean_iou", "iou_50"]
+    shares = table[metrics].map(percent)
     cells = pd.concat([table[["group", "samples"]], shares], axis=1)
-    return cells.set_axis([title, "samples", "accuracy", "mean IoU", "IoU ≥ 0.5"], axis=1)
+    return cells.set_axis([title, "samples", *(METRICS[key] for key in metrics)], axis=1)
 
 
 def flat(changes: Mapping[str, Any], above: str = "") -> list[str]:
@@ -144,8 +142,3 @@ def _first(parts: Sequence[str]) -> str:
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - whatever YAML holds
     return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
-
-
-def _repeated(values: Sequence[float]) -> str:
-    mean = percent(float(np.mean(values)))
-    return f"{mean} ± {percent(float(np.std(values, ddof=1)))}" if len(values) > 1 else mean

@@ -22,7 +22,7 @@ def long_table(histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Stack the tables of `classifier.train`.
 
     Returns:
-        One row an experiment, epoch (from 1) and split (train or val): loss, label_loss, box_loss,
+        One row per experiment, epoch (from 1) and split (train or val): loss, label_loss, box_loss,
         accuracy, iou and learning_rate.
     """
     parts = []

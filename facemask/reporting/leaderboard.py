@@ -12,7 +12,7 @@ import pandas as pd
 
 from facemask.reporting.run import Run
 
-METRICS = {
+COMPARED = {  # column to split and metric
     "train_accuracy": ("train", "accuracy"),
     "train_iou": ("train", "mean_iou"),
     "val_accuracy": ("val", "accuracy"),
@@ -33,7 +33,7 @@ PUBLISHED_SIZES = {"train": 1370, "val": 343, "test": 428}
 
 
 def weight_note(run: Run, backbone: str) -> str:
-    """Return what is not as it should be with a backbone's weights; nothing if all is.
+    """Return the caveats on a backbone's weights, or an empty string.
 
     Raises:
         KeyError: the backbone has no record.
@@ -62,7 +62,7 @@ def ranked(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
 def comparison(
     metrics: Mapping[str, Mapping[str, Any]],
     published: pd.DataFrame,
-    notes: Mapping[str, str] | None = None,
+    notes: Mapping[str, str],
 ) -> pd.DataFrame:
     """Put the measured metrics of each experiment beside the published ones.
 
@@ -71,8 +71,8 @@ def comparison(
         notes: see `experiment_notes`.
 
     Returns:
-        One row an experiment, the study's in its order, then others in the order of `metrics`
-        (family "further"): id, family, section, title, note, run (whether it was); METRICS as
+        One row per experiment, the study's in its order, then others in the order of `metrics`
+        (family "further"): id, family, section, title, note, run (whether it was); COMPARED as
         measured, with twins _published and _difference (measured - published); PARAMETERS with
         _published; CONTEXT of the test; TRAINING. What was not measured or not published is NaN.
 
@@ -89,13 +89,13 @@ def comparison(
             "family": known.get("family", "further"),
             "section": str(known.get("report_section", "")),
             "title": known.get("title", ""),
-            "note": (notes or {}).get(name, "") if name in metrics else "",
+            "note": notes.get(name, "") if name in metrics else "",
             "run": name in metrics,
             **measured,
         }
-        for metric in (*METRICS, *PARAMETERS):
+        for metric in (*COMPARED, *PARAMETERS):
             row[f"{metric}_published"] = float(known.get(metric, math.nan))
-        for metric in METRICS:
+        for metric in COMPARED:
             row[f"{metric}_difference"] = measured[metric] - row[f"{metric}_published"]
         rows.append(row)
     return pd.DataFrame(rows)
@@ -104,9 +104,9 @@ def comparison(
 def _measured(metrics: Mapping[str, Any] | None) -> dict[str, float]:
     """The measured columns of one row; NaN for what was not run."""
     if metrics is None:
-        return dict.fromkeys((*METRICS, *CONTEXT, *PARAMETERS, *TRAINING), math.nan)
+        return dict.fromkeys((*COMPARED, *CONTEXT, *PARAMETERS, *TRAINING), math.nan)
     return {
-        **{name: float(metrics[split][key]) for name, (split, key) in METRICS.items()},
+        **{name: float(metrics[split][key]) for name, (split, key) in COMPARED.items()},
         **{name: float(metrics["test"][name]) for name in CONTEXT},
         **{name: metrics["params"][name.removesuffix("_params")] for name in PARAMETERS},
         **{name: metrics[name] for name in TRAINING},
@@ -168,7 +168,7 @@ def shortfalls(
         return []
     found = []
     for row in comparison[comparison["run"]].to_dict("records"):
-        for metric in METRICS:
+        for metric in COMPARED:
             # Rounded, or 0.91 - 0.94 would count as more than 0.03.
             if round(-row[f"{metric}_difference"], 9) > margin:
                 split, kind = metric.split("_")
@@ -196,6 +196,6 @@ def _noise(
     split, kind = metric.split("_")
     variances = [share * (1 - share) for share in (row[metric], row[f"{metric}_published"])]
     if kind == "iou":
-        # The study does not publish the spread of its IoU: taken to be the measured one.
+        # The study does not publish the IoU's standard deviation: the measured one stands in.
         variances = [iou_deviation[row["id"]] ** 2] * 2
     return half_width(variances[0], size, variances[1], PUBLISHED_SIZES[split])

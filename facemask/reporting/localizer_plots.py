@@ -19,16 +19,13 @@ from facemask.data.arrays import Crops
 from facemask.evaluation import calibration, error_analysis
 from facemask.reporting import plots
 from facemask.reporting.plots import FACES, GREY, MEASURED, STYLE, VAL
+from facemask.reporting.tables import METRICS
 
 CELL = 256  # px, the side of the square on which a crop is drawn for a sheet
 WORST = 24
-GROUPED = {"accuracy": "accuracy", "mean_iou": "mean IoU", "iou_50": "IoU ≥ 0.5"}
-COMPARED = {  # of the variants of an ablation
-    "accuracy": "accuracy",
-    "recall_without_mask": "recall without mask",
-    "mean_iou": "mean IoU",
-    "iou_50": "IoU ≥ 0.5",
-}
+GROUPED = ("accuracy", "mean_iou", "iou_50")  # metrics of a group of faces
+# Metrics of a variant of the ablation.
+COMPARED = ("accuracy", "recall_without_mask", "mean_iou", "iou_50")
 
 
 def draw(
@@ -48,18 +45,21 @@ def draw(
         validated: the validation samples' predictions of the localizer whose errors are shown.
         predictions: of each network, those of the validation and test samples.
         groups: what `error_analysis.by_group` returns.
-        ablation: of each variant that was run, what `metrics.validated` returns; drawn if any was.
+        ablation: of each variant, what `metrics.validated` returns.
 
     Returns:
         What each plot shows and its name in the folder.
     """
-    drawn = {"reliability": "reliability.png", "groups": "groups.png", "worst": "worst.jpg"}
+    drawn = {
+        "reliability": "reliability.png",
+        "groups": "groups.png",
+        "worst": "worst.jpg",
+        "ablation": "ablation.png",
+    }
     reliability_plot(predictions, folder / drawn["reliability"])
     groups_plot(groups, folder / drawn["groups"])
     prediction_sheet(crops, error_analysis.worst_boxes(validated, WORST), folder / drawn["worst"])
-    if ablation:
-        drawn["ablation"] = "ablation.png"
-        ablation_plot(ablation, folder / drawn["ablation"])
+    ablation_plot(ablation, folder / drawn["ablation"])
     wrong = error_analysis.misclassified(validated)
     if len(wrong):
         drawn["misclassified"] = "misclassified.jpg"
@@ -128,9 +128,9 @@ def groups_plot(groups: Mapping[str, pd.DataFrame], path: str | os.PathLike[str]
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False, width_ratios=lengths)[0]
     for axes, (column, table) in zip(panels, groups.items(), strict=True):
         places = np.arange(len(table))
-        for number, (key, label) in enumerate(GROUPED.items()):
+        for number, key in enumerate(GROUPED):
             left = places + 0.27 * (number - 1)
-            axes.bar(left, table[key], 0.25, color=FACES[number], label=label)
+            axes.bar(left, table[key], 0.25, color=FACES[number], label=METRICS[key])
         words = [fill(group.replace("_", " "), 10) for group in table["group"]]
         names = [f"{word}\n({n})" for word, n in zip(words, table["samples"], strict=True)]
         axes.set_xticks(places, names, fontsize=7)
@@ -143,10 +143,10 @@ def groups_plot(groups: Mapping[str, pd.DataFrame], path: str | os.PathLike[str]
 
 @style.context(STYLE)
 def ablation_plot(ablation: Mapping[str, Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Draw metrics of validation samples, a line a variant and a dot a repeat, means ticked.
+    """Draw metrics of validation samples, one line per variant; dots are repeats, ticks means.
 
-    The dotted line and the band behind all are the mean of the first variant, from which the others
-    differ in one thing, and what its repeats span.
+    The dotted line is the mean of the first variant, from which the others differ in one thing, the
+    band the range of its repeats.
 
     Args:
         ablation: of each variant, what `metrics.validated` returns.
@@ -155,7 +155,7 @@ def ablation_plot(ablation: Mapping[str, Mapping[str, Any]], path: str | os.Path
     names = list(ablation)
     figure = Figure(figsize=(11, 1.0 + 0.24 * len(names)), layout="constrained")
     panels = figure.subplots(1, len(COMPARED), sharey=True)
-    for axes, (key, title) in zip(panels, COMPARED.items(), strict=True):
+    for axes, key in zip(panels, COMPARED, strict=True):
         first = 100 * np.array(ablation[names[0]]["val"][key])
         axes.axvspan(first.min(), first.max(), color=GREY, alpha=0.25, lw=0)
         axes.axvline(first.mean(), color=GREY, ls=":", lw=1.2)
@@ -163,7 +163,7 @@ def ablation_plot(ablation: Mapping[str, Mapping[str, Any]], path: str | os.Path
             values = 100 * np.array(ablation[name]["val"][key])
             axes.plot(values, np.full(len(values), place), "o", color=MEASURED, ms=4, alpha=0.7)
             axes.plot([values.mean()], [place], "|", color="black", ms=9)
-        axes.set(title=f"{title}, %")
+        axes.set(title=f"{METRICS[key]}, %")
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
     plots.save(figure, path)

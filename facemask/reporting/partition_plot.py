@@ -26,7 +26,7 @@ def partition_plot(
     min_area: int,
     path: str | os.PathLike[str],
 ) -> None:
-    """Draw how each distance divides one image among its faces, a panel a distance.
+    """Draw how each distance divides one image among its faces, one panel per distance.
 
     Pixels that are not in the sampling grid take the colour of the nearest one that is. A crop
     region under min_area is dashed: it is no sample.
@@ -94,7 +94,7 @@ def _partition(
 
 
 def _face_colours(boxes: np.ndarray) -> list[str]:
-    """A colour a face, dealt out from left to right so that neighbours seldom share one."""
+    """One colour per face, dealt out from left to right so that neighbours seldom share one."""
     ranks = np.argsort(np.argsort(boxes[:, 0] + boxes[:, 2], kind="stable"), kind="stable")
     return [FACES[rank % len(FACES)] for rank in ranks]
 

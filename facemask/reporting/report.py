@@ -9,7 +9,7 @@ import pandas as pd
 from facemask.reporting import leaderboard, tables
 from facemask.reporting.leaderboard import PUBLISHED_SIZES
 from facemask.reporting.run import Run
-from facemask.reporting.tables import NONE, percent
+from facemask.reporting.tables import METRICS, NONE, percent
 
 FAMILIES = {
     "scratch": "Networks trained from scratch",
@@ -20,7 +20,7 @@ FAMILIES = {
 # What each family's table in the study shows; the study gives the other metrics for no family.
 SPLITS = {"mobilenet": ("train", "val", "test")}
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
-KIND_NAMES = {"accuracy": "accuracy", "iou": "IoU"}
+KIND_NAMES = {"accuracy": METRICS["accuracy"], "iou": METRICS["mean_iou"]}
 PUBLISHED_DATA = {
     "images": 853,
     "faces": 4072,
@@ -46,22 +46,23 @@ DATA_ROWS = {
     "leaking_test_samples": "test samples whose image, or a near-duplicate of it, is also in "
     "train or validation",
 }
-RANKED = {
-    "test_accuracy": "test accuracy",
-    "test_accuracy_published": "published",
-    "recall_with_mask": "recall with mask",
-    "recall_without_mask": "recall without mask",
-    "balanced_accuracy": "balanced accuracy",
-    "test_iou": "test IoU",
-    "test_iou_published": "published",
-}
+RANKED = (
+    "test_accuracy",
+    "test_accuracy_published",
+    "recall_with_mask",
+    "recall_without_mask",
+    "balanced_accuracy",
+    "test_iou",
+    "test_iou_published",
+)
+DETAILS = ("recall_with_mask", "recall_without_mask", "balanced_accuracy", "iou_50")
 
 
 def render(
     run: Run,
     iou_deviation: Mapping[str, float],
     plots: Mapping[str, str],
-    sections: Sequence[str] = (),
+    sections: Sequence[str],
 ) -> str:
     """Return the whole report.
 
@@ -69,19 +70,19 @@ def render(
         run: what it is about.
         iou_deviation: of each experiment, the standard deviation of the IoU over test samples.
         plots: what is shown, to a path relative to the report: partition, contact_sheet,
-            leaderboard, curves/<experiment>, predictions/<experiment>; missing ones are left out.
-        sections: those of `sections`; empty ones are left out.
+            leaderboard, curves/<experiment> of each and predictions/<experiment> of some.
+        sections: those of `sections`, in their order.
 
     Raises:
         KeyError: an entry that the page needs is missing.
     """
     rows, ranking = leaderboard.ranked(run)
-    labels, others = labelled(run), rows[rows["family"] == "further"]
+    names, others = display_names(run), rows[rows["family"] == "further"]
     return tables.render(
         "report",
         run=run,
-        best=ranking.iloc[0] if len(ranking) else None,
-        majority=ranking["majority_accuracy"].iloc[0] if len(ranking) else None,
+        best=ranking.iloc[0],
+        majority=ranking["majority_accuracy"].iloc[0],
         counts={
             "study": (rows["family"] != "further").sum(),
             "run": (rows["run"] & (rows["family"] != "further")).sum(),
@@ -92,15 +93,15 @@ def render(
         missing=list(rows.loc[~rows["run"], "id"]),
         weights=_weights(run),
         data=_data(run.data),
-        families=[_family(rows, family, labels, plots) for family in FAMILIES],
-        champions=_champions(ranking, rows, labels),
-        ranking=_ranking(ranking, labels),
+        families=[_family(rows, family, names) for family in FAMILIES],
+        champions=_champions(ranking, rows, names),
+        ranking=_ranking(ranking, names),
         shortfalls=leaderboard.shortfalls(rows, run, iou_deviation),
         split_names=SPLIT_NAMES,
         kind_names=KIND_NAMES,
         sections=sections,
         plots=plots,
-        labels=labels,
+        names=names,
         footnotes=footnotes(run),
     )
 
@@ -111,8 +112,8 @@ def footnotes(run: Run) -> dict[str, str]:
     return {note: f"[^{number}]" for number, note in enumerate(filter(None, notes), 1)}
 
 
-def labelled(run: Run) -> dict[str, str]:
-    """Return how each experiment that was run is called, with the mark of its footnote if any."""
+def display_names(run: Run) -> dict[str, str]:
+    """Return the name of each experiment that was run, with the mark of its footnote if any."""
     notes, marks = leaderboard.experiment_notes(run), footnotes(run)
     return {name: f"`{name}`{marks.get(notes.get(name, ''), '')}" for name in run.metrics}
 
@@ -142,9 +143,7 @@ def _data(data: Mapping[str, int]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["", "this run", "the study"])
 
 
-def _family(
-    rows: pd.DataFrame, family: str, labels: Mapping[str, str], plots: Mapping[str, str]
-) -> dict[str, Any]:
+def _family(rows: pd.DataFrame, family: str, names: Mapping[str, str]) -> dict[str, Any]:
     """A family's tables: against the study, accuracy and IoU apart if many, and details."""
     rows = rows[rows["family"] == family]
     splits = SPLITS.get(family, ("test",))
@@ -153,20 +152,20 @@ def _family(
     return {
         "title": FAMILIES[family],
         "experiments": list(rows["id"]),
-        "plotted": [name for name in rows["id"] if f"curves/{name}" in plots],
-        "against": [_against(rows, metrics, labels) for metrics in groups],
-        "details": _details(rows[rows["run"]], labels),
+        "run": list(rows.loc[rows["run"], "id"]),
+        "against": [_against(rows, metrics, names) for metrics in groups],
+        "details": _details(rows[rows["run"]], names),
     }
 
 
-def _against(rows: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> pd.DataFrame:
+def _against(rows: pd.DataFrame, metrics: Sequence[str], names: Mapping[str, str]) -> pd.DataFrame:
     headers = ["experiment"]
     for metric in metrics:
         split, kind = metric.split("_")
         headers += [f"{SPLIT_NAMES[split]} {KIND_NAMES[kind]}", "published", "difference"]
     cells = []
     for row in rows.to_dict("records"):
-        line = [_titled(row, labels)]
+        line = [_titled(row, names)]
         for metric in metrics:
             line += [
                 percent(row[metric]) if row["run"] else "not run",
@@ -177,15 +176,12 @@ def _against(rows: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, st
     return pd.DataFrame(cells, columns=headers)
 
 
-def _details(rows: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+def _details(rows: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "experiment": labels[row["id"]],
-                "recall with mask": percent(row["recall_with_mask"]),
-                "recall without mask": percent(row["recall_without_mask"]),
-                "balanced accuracy": percent(row["balanced_accuracy"]),
-                "boxes with IoU ≥ 0.5": percent(row["iou_50"]),
+                "experiment": names[row["id"]],
+                **{METRICS[key]: percent(row[key]) for key in DETAILS},
                 "parameters": f"{row['total_params']:,.0f}",
                 "trainable": f"{row['trainable_params']:,.0f}",
                 "both as published": _as_published(row),
@@ -204,13 +200,11 @@ def _as_published(row: Mapping[str, Any]) -> str:
     return "yes" if equal else "**no**"
 
 
-def _champions(
-    ranking: pd.DataFrame, rows: pd.DataFrame, labels: Mapping[str, str]
-) -> pd.DataFrame:
+def _champions(ranking: pd.DataFrame, rows: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     """The best of each family as measured, and the best of it as published."""
-    headers = ["family", "best measured", "test accuracy", "recall with mask"]
-    headers += ["recall without mask", "test IoU", "best published", "test accuracy", "test IoU"]
     shown = ("test_accuracy", "recall_with_mask", "recall_without_mask", "test_iou")
+    headers = ["family", "best measured", *map(_header, shown), "best published"]
+    headers += KIND_NAMES.values()
     cells = []
     for row in ranking[ranking["best_of_family"]].to_dict("records"):
         rivals = rows[rows["family"] == row["family"]].dropna(subset="test_accuracy_published")
@@ -219,25 +213,31 @@ def _champions(
             best = rivals.loc[rivals["test_accuracy_published"].idxmax()]
             metrics = (best["test_accuracy_published"], best["test_iou_published"])
             study_best = [f"`{best['id']}`", *map(percent, metrics)]
-        measured = [labels[row["id"]], *(percent(row[name]) for name in shown)]
+        measured = [names[row["id"]], *(percent(row[name]) for name in shown)]
         cells.append([FAMILIES[row["family"]], *measured, *study_best])
     return pd.DataFrame(cells, columns=headers)
 
 
-def _ranking(ranking: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+def _ranking(ranking: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     """All experiments, best first, and the majority baseline at its place among them."""
     cells = [
-        [row["rank"], _titled(row, labels), *(percent(row[name]) for name in RANKED)]
+        [row["rank"], _titled(row, names), *(percent(row[name]) for name in RANKED)]
         for row in ranking.to_dict("records")
     ]
-    if cells:
-        share = ranking["majority_accuracy"].iloc[0]
-        baseline = {"test_accuracy": percent(share), "balanced_accuracy": percent(0.5)}
-        line = ["", "*majority baseline*", *(baseline.get(name, "") for name in RANKED)]
-        cells.insert((ranking["test_accuracy"] >= share).sum(), line)
-    return pd.DataFrame(cells, columns=["rank", "experiment", *RANKED.values()])
+    share, title = ranking["majority_accuracy"].iloc[0], f"*{METRICS['majority_accuracy']}*"
+    baseline = {"test_accuracy": percent(share), "balanced_accuracy": percent(0.5)}
+    line = ["", title, *(baseline.get(name, "") for name in RANKED)]
+    cells.insert((ranking["test_accuracy"] >= share).sum(), line)
+    return pd.DataFrame(cells, columns=["rank", "experiment", *map(_header, RANKED)])
 
 
-def _titled(row: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    parts = (labels.get(row["id"], f"`{row['id']}`"), row["section"], row["title"])
+def _header(column: str) -> str:
+    """The header of a column of the leaderboard, whose metrics are all of the test samples."""
+    if column.endswith("_published"):
+        return "published"
+    return METRICS[leaderboard.COMPARED[column][1] if column in leaderboard.COMPARED else column]
+
+
+def _titled(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    parts = (names.get(row["id"], f"`{row['id']}`"), row["section"], row["title"])
     return " ".join(part for part in parts if part)

@@ -11,18 +11,11 @@ import pandas as pd
 from facemask.config.training import BoxLoss, Experiment, Search, Space
 from facemask.evaluation import significance
 from facemask.reporting import tables
-from facemask.reporting.tables import NONE, interval, percent
+from facemask.reporting.tables import METRICS, NONE, interval, mean_and_std, percent
 
 Statistics = Mapping[str, Any]
 
-METRICS = {
-    "accuracy": "test accuracy",
-    "recall_with_mask": "recall with mask",
-    "recall_without_mask": "recall without mask",
-    "balanced_accuracy": "balanced accuracy",
-    "mean_iou": "test IoU",
-    "iou_50": "boxes with IoU ≥ 0.5",
-}
+SHOWN = tuple(key for key in METRICS if key != "majority_accuracy")
 LOSSES = {
     "mse": "squared error",
     "study_smooth_l1": "the study's smooth L1, threshold {:g}",
@@ -33,34 +26,29 @@ LOSSES = {
 }
 
 
-def uncertainty(measured: Mapping[str, Statistics], labels: Mapping[str, str]) -> str:
+def uncertainty(measured: Mapping[str, Statistics], names: Mapping[str, str]) -> str:
     """Say how certain the test metrics are: their 95 % intervals, and their std over repeats.
 
     Args:
         measured: of each experiment what `metrics.summary` and `metrics.uncertainty` return.
-        labels: how each is called.
+        names: of each, as it is shown.
     """
-    if not measured:
-        return ""
     intervals = [
-        (labels[name], *(interval(record["intervals"][key]) for key in METRICS))
+        (names[name], *(interval(record["intervals"][key]) for key in SHOWN))
         for name, record in measured.items()
     ]
     repeats = [
-        (labels[name], record["count"], *(_repeated(record["repeats"][key]) for key in METRICS))
+        (names[name], record["count"], *(mean_and_std(record["repeats"][key]) for key in SHOWN))
         for name, record in measured.items()
         if record["count"] > 1
     ]
+    headers = [METRICS[key] for key in SHOWN]
     return tables.render(
         "uncertainty",
         majority=_majority(measured),
-        intervals=pd.DataFrame(intervals, columns=["experiment", *METRICS.values()]),
-        repeats=pd.DataFrame(repeats, columns=["experiment", "repeats", *METRICS.values()]),
+        intervals=pd.DataFrame(intervals, columns=["experiment", *headers]),
+        repeats=pd.DataFrame(repeats, columns=["experiment", "repeats", *headers]),
     )
-
-
-def _repeated(metric: Mapping[str, float]) -> str:
-    return f"{percent(metric['mean'])} ± {percent(metric['std'])}"
 
 
 def _majority(measured: Mapping[str, Statistics]) -> float:
@@ -74,7 +62,7 @@ def hyperband(
     experiments: Mapping[str, Experiment],
     metrics: Mapping[str, Statistics],
     published: pd.DataFrame,
-    labels: Mapping[str, str],
+    names: Mapping[str, str],
     plots: Mapping[str, str],
 ) -> str:
     """Put what each search found beside the study's values, and the test metrics of both.
@@ -84,7 +72,7 @@ def hyperband(
         best: of each search that was run, what `hyperband.search` found best, and its summary.
         metrics: of the experiments that were run.
         published: published_results.csv.
-        labels: how each experiment that was run is called.
+        names: of each experiment that was run, as it is shown.
         plots: `searches/<name>` → path from the report.
     """
     if not best:
@@ -98,11 +86,11 @@ def hyperband(
                 "name": name,
                 "best": found,
                 "values": _values(experiments[base], base, found),
-                "tested": _tested([n for n in beside if n in metrics], metrics, published, labels),
-                "plot": plots.get(f"searches/{name}"),
+                "tested": _tested([n for n in beside if n in metrics], metrics, published, names),
+                "plot": plots[f"searches/{name}"],
             }
         )
-    return tables.render("searches", searches=entries, majority=_majority(metrics))
+    return tables.render("hyperband", searches=entries, majority=_majority(metrics))
 
 
 def _beside(
@@ -138,21 +126,22 @@ def _values(base: Experiment, name: str, best: Mapping[str, Any]) -> pd.DataFram
 
 
 def _tested(
-    names: Sequence[str],
+    experiments: Sequence[str],
     metrics: Mapping[str, Statistics],
     published: pd.DataFrame,
-    labels: Mapping[str, str],
+    names: Mapping[str, str],
 ) -> pd.DataFrame:
-    headers = ["experiment", "best epoch", "test accuracy", "published"]
-    headers += ["recall with mask", "recall without mask", "test IoU", "published"]
+    keys = ("accuracy", "recall_with_mask", "recall_without_mask", "mean_iou")
+    headers = ["experiment", "best epoch", *(METRICS[key] for key in keys), "published"]
+    headers.insert(3, "published")
     study = published.set_index("id")[["test_accuracy", "test_iou"]].map(percent)
     rows = []
-    for name in names:
+    for name in experiments:
         test = metrics[name]["test"]
         accuracy, iou = study.loc[name] if name in study.index else (NONE, NONE)
         rows.append(
             (
-                labels[name],
+                names[name],
                 metrics[name]["best_epoch"],
                 percent(test["accuracy"]),
                 accuracy,
@@ -166,6 +155,7 @@ def _tested(
 
 
 def box_losses(
+    groups: Sequence[Sequence[str]],
     experiments: Mapping[str, Experiment],
     predictions: Mapping[str, pd.DataFrame],
     majority: Mapping[str, float],
@@ -174,33 +164,32 @@ def box_losses(
     """Compare experiments that differ in nothing but the loss of the box and its weight.
 
     Args:
+        groups: those of `alike` to show.
         experiments: of params.yaml and the losses pipeline.
-        predictions: of each experiment that was run, those of the test samples.
+        predictions: of each experiment in a group, those of the test samples.
         majority: of each experiment, the majority baseline's test accuracy.
         plot: of the losses, its path from the page.
     """
-    run = {name: experiment for name, experiment in experiments.items() if name in predictions}
-    groups = [
+    shown = [
         {
             "name": group[0],
             "majority": majority[group[0]],
             "table": _loss_table(group, experiments, predictions),
         }
-        for group in alike(run)
-        if len(group) > 1
+        for group in groups
     ]
-    return tables.render("losses", groups=groups, plot=plot)
+    return tables.render("box_losses", groups=shown, plot=plot)
 
 
 def alike(experiments: Mapping[str, Experiment]) -> list[list[str]]:
-    """Return groups that differ only in the loss of the box, the loss weights and repeats."""
+    """Return groups of two or more that differ only in box loss, loss weights and repeats."""
     groups: dict[str, list[str]] = {}
     for name, experiment in experiments.items():
         entry = experiment.model_dump(
             exclude={"loss_weights": True, "repeats": True, "losses": {"box"}}
         )
         groups.setdefault(repr(entry), []).append(name)
-    return list(groups.values())
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _loss_table(
@@ -208,9 +197,11 @@ def _loss_table(
     experiments: Mapping[str, Experiment],
     predictions: Mapping[str, pd.DataFrame],
 ) -> pd.DataFrame:
-    headers = ["experiment", "loss of the box", "weights, label : box", "test accuracy"]
-    headers += ["difference (p)", "recall with mask", "recall without mask", "test IoU"]
-    headers += ["difference (p)", "IoU ≥ 0.5"]
+    keys = ("accuracy", "recall_with_mask", "recall_without_mask", "mean_iou", "iou_50")
+    headers = ["experiment", "loss of the box", "weights, label : box"]
+    for key in keys:
+        compared = key in ("accuracy", "mean_iou")
+        headers += [METRICS[key], *(["difference (p)"] if compared else [])]
     rows = []
     for name in group:
         against = significance.compare(predictions[group[0]], predictions[name]).set_index("metric")

@@ -27,6 +27,7 @@ from facemask.reporting.plots import (
     key,
     save,
 )
+from facemask.reporting.tables import METRICS
 
 CURVES = {"loss": "Total loss", "accuracy": "Accuracy", "iou": "IoU"}
 
@@ -42,7 +43,7 @@ def experiment_plot(
     """Draw one experiment in a row: loss, accuracy, IoU, learning rate if it changes, confusion.
 
     Args:
-        history: one row an epoch (from 1) and split ("train", "val") with loss, accuracy, iou and
+        history: one row per epoch (from 1) and split ("train", "val") with loss, accuracy, iou and
             learning_rate.
         confusion: (2, 2) counts of test samples, actual labels down, predicted ones across, 0
             without a mask first.
@@ -196,14 +197,15 @@ def _leaderboard_keys() -> list[Line2D]:
     dots = (
         ("measured", MEASURED, MEASURED, "o"),
         ("published", PUBLISHED, GREY, "o"),
-        ("recall with mask", LABEL_COLOURS[1], LABEL_COLOURS[1], "o"),
-        ("recall without mask", LABEL_COLOURS[0], LABEL_COLOURS[0], "s"),
+        (METRICS["recall_with_mask"], LABEL_COLOURS[1], LABEL_COLOURS[1], "o"),
+        (METRICS["recall_without_mask"], LABEL_COLOURS[0], LABEL_COLOURS[0], "s"),
     )
     keys = [
         Line2D([], [], ls="", marker=marker, color=face, markeredgecolor=edge, label=name)
         for name, face, edge, marker in dots
     ]
-    keys.insert(2, Line2D([], [], color="black", lw=1.2, ls="--", label="majority baseline"))
+    baseline = METRICS["majority_accuracy"]
+    keys.insert(2, Line2D([], [], color="black", lw=1.2, ls="--", label=baseline))
     return keys
 
 

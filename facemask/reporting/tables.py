@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,15 @@ import jinja2
 import pandas as pd
 
 NONE = "-"
+METRICS = {  # as readers see them, by their names in records
+    "accuracy": "accuracy",
+    "recall_with_mask": "recall with mask",
+    "recall_without_mask": "recall without mask",
+    "balanced_accuracy": "balanced accuracy",
+    "majority_accuracy": "majority baseline",
+    "mean_iou": "IoU",
+    "iou_50": "IoU ≥ 0.5",
+}
 
 
 def percent(share: float, signed: bool = False) -> str:
@@ -26,6 +35,12 @@ def interval(metric: Mapping[str, float]) -> str:
     return f"{percent(metric['value'])} [{percent(metric['low'])}, {percent(metric['high'])}]"
 
 
+def mean_and_std(metric: Mapping[str, float]) -> str:
+    """Return mean and std (fractions) in per cent: 81.03 ± 1.20; the mean alone if std is NaN."""
+    mean = percent(metric["mean"])
+    return mean if math.isnan(metric["std"]) else f"{mean} ± {percent(metric['std'])}"
+
+
 def sentence(text: str) -> str:
     """Return the text with a full stop, if it does not end a sentence already."""
     text = text.strip()
@@ -36,8 +51,9 @@ def table(frame: pd.DataFrame, left: int = 1) -> str:
     """Return a table; without rows, nothing.
 
     Args:
-        frame: a column's name is its header; cells are written as `markdown_table` writes them. A
-            column without any value (all cells empty or dashes) is left out.
+        frame: a column's name is its header; cells are written with str(), a pipe in one escaped, a
+            line break as a space. A column without any value (all cells empty or dashes) is left
+            out.
         left: how many columns are flush left; the others are flush right.
     """
     if frame.empty:
@@ -51,23 +67,6 @@ def table(frame: pd.DataFrame, left: int = 1) -> str:
         disable_numparse=True,
         colalign=[side for side, kept in zip(sides, filled, strict=True) if kept],
     )
-
-
-def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], left: int = 1) -> str:
-    """Return a table as short as can be: no padding, every column kept.
-
-    Cells are written with str(); a pipe in one is escaped and a line break becomes a space.
-
-    Raises:
-        ValueError: a row has not one cell a header.
-    """
-    rules = ["---"] * left + ["---:"] * (len(headers) - left)
-    lines = [_line(headers), "| " + " | ".join(rules) + " |"]
-    for row in rows:
-        if len(row) != len(headers):
-            raise ValueError(f"a row of {len(row)} cells under {len(headers)} headers: {row}")
-        lines.append(_line(row))
-    return "\n".join(lines)
 
 
 def render(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever a template needs
@@ -91,10 +90,6 @@ def _environment() -> jinja2.Environment:
     )
     made.filters |= {"percent": percent, "sentence": sentence, "table": table}
     return made
-
-
-def _line(cells: Sequence[Any]) -> str:
-    return "| " + " | ".join(map(_cell, cells)) + " |"
 
 
 def _cell(cell: object) -> str:

@@ -34,7 +34,7 @@ def place(augment: Augment, box: np.ndarray, size: int, rng: np.random.Generator
     centre = size * (1 - zoom) / 2
     shift = centre + size * rng.uniform(-augment.shift, augment.shift, 2)
     shift = np.clip(shift, [-zoom * x0, -zoom * y0], [size - zoom * x1, size - zoom * y1])
-    return affine.moving(*shift) @ affine.scaling(zoom, zoom) @ flipped
+    return affine.translation(*shift) @ affine.scaling(zoom, zoom) @ flipped
 
 
 def colour_jitter(image: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
@@ -44,6 +44,9 @@ def colour_jitter(image: np.ndarray, augment: Augment, rng: np.random.Generator)
         image: uint8 (s, s, 3), RGB.
         augment: how far each may go, and how probable blur and JPEG are.
         rng: of this sample.
+
+    Returns:
+        uint8 (s, s, 3), RGB.
     """
     bright, contrast, saturation, hue = rng.uniform(-1, 1, 4) * [
         augment.brightness, augment.contrast, augment.saturation, augment.hue
@@ -72,6 +75,9 @@ def random_erasing(
         box: corners of the face, px.
         augment: how probable each is.
         rng: of this sample.
+
+    Returns:
+        The image that was drawn on.
     """
     x0, y0, x1, y1 = box
     size = len(image)

@@ -20,8 +20,8 @@ from facemask.config.data import Section
 from facemask.io import atomic_write
 
 SECONDS = 30  # between two states, at least; the last epoch's is always written
-# The packages whose code decides what a training makes.
-CODE = ("data", "models", "training")
+# What decides the result of a training, relative to the library.
+CODE = ("columns.py", "resolve.py", "config/*.py", "data/*.py", "models/*.py", "training/*.py")
 
 
 def state_folder(state: Path, digest: str) -> Path:
@@ -37,7 +37,7 @@ def digest(inputs: np.ndarray, splits: pd.DataFrame, settings: Section) -> str:
 
     Args:
         inputs: crops, features or pixels, of any shape.
-        splits: the table of `split`.
+        splits: the table of `splits.split`.
         settings: everything else, resolved.
     """
     versions = [keras.__version__, keras_tuner.__version__, tf.__version__]
@@ -46,8 +46,8 @@ def digest(inputs: np.ndarray, splits: pd.DataFrame, settings: Section) -> str:
     found.update(splits.to_csv(index=False).encode())
     found.update(np.ascontiguousarray(inputs).data)
     library = Path(__file__).parents[1]
-    for package in CODE:
-        for module in sorted((library / package).glob("*.py")):
+    for pattern in CODE:
+        for module in sorted(library.glob(pattern)):
             found.update(module.read_bytes())
     return found.hexdigest()[:16]
 

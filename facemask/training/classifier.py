@@ -34,8 +34,8 @@ def train(
 
     Args:
         experiment: layers, losses, optimizer, schedule, epochs, seed.
-        inputs: (N, …) crops or features, one row a sample; may be memory-mapped.
-        splits: the table of `split`; sample numbers the rows of `inputs`.
+        inputs: (N, …) crops or features, one row per sample; may be memory-mapped.
+        splits: the table of `splits.split`; sample numbers the rows of `inputs`.
         model_file: the .keras file to write.
         state: folder for what a next call with the same arguments and code goes on from.
         callbacks: called after every epoch beside the experiment's own.
@@ -109,8 +109,14 @@ def datasets(
 ) -> tuple[tf.data.Dataset, tf.data.Dataset]:
     """Return the training and the validation samples in batches.
 
-    The order of training samples depends on seed and epoch (of `log`) alone; their labels weigh as
-    class_weights says.
+    Args:
+        experiment: losses, class weights, batch size, seed.
+        inputs, splits: as for `train`.
+        log: knows the epoch.
+
+    Returns:
+        See `batches`. The order of training samples depends on seed and epoch alone; their labels
+        are weighted by class_weights.
     """
     train_rows, val_rows = (splits[splits["split"] == name] for name in ("train", "val"))
 
@@ -118,7 +124,7 @@ def datasets(
         return np.random.default_rng([experiment.seed, log.epoch]).permutation(len(train_rows))
 
     def batched(rows: pd.DataFrame, **more: Any) -> tf.data.Dataset:  # noqa: ANN401
-        labels_and_boxes = targets(rows, experiment, experiment.input_size)
+        labels_and_boxes = targets(rows, experiment)
         numbers = rows["sample"].to_numpy()
         return batches(inputs, numbers, labels_and_boxes, experiment.batch_size, **more)
 
@@ -140,7 +146,7 @@ def batches(
         inputs: (N, …) crops or features; may be memory-mapped: a batch is read when it is due.
         rows: (n,) which rows of inputs.
         targets: of each head, (n, …).
-        batch_size: samples a batch.
+        batch_size: samples per batch.
         order: called at the start of each epoch for the order of the n samples; None keeps theirs.
         weights: of each head, (n,).
     """
@@ -178,19 +184,20 @@ def label_weights(samples: pd.DataFrame, weights: ClassWeights) -> np.ndarray:
     return label.astype(np.float32)
 
 
-def targets(samples: pd.DataFrame, experiment: Experiment, size: int) -> dict[str, np.ndarray]:
+def targets(samples: pd.DataFrame, experiment: ResolvedExperiment) -> dict[str, np.ndarray]:
     """Return the targets of the two heads, in the experiment's formats.
 
     Args:
         samples: rows with label, the crop region and the box inside it.
-        experiment: label loss and box format.
-        size: side of the input in px.
+        experiment: label loss, box format, size of the input.
 
     Returns:
         label: float32 (N, 1), or one-hot (N, 2) for categorical cross-entropy; box: float32 (N, 4).
     """
     label = label_targets(samples, experiment.losses.label)
-    box = boxes.convert(true_boxes(samples), "rel_xyxy", experiment.box_format, size)
+    box = boxes.convert(
+        true_boxes(samples), "rel_xyxy", experiment.box_format, experiment.input_size
+    )
     return {"label": label, "box": keras.ops.convert_to_numpy(box)}
 
 

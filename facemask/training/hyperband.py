@@ -1,10 +1,10 @@
 """Search the hyperparameters of a head with Hyperband (Li et al. 2018), as Keras Tuner has it.
 
 Keras Tuner's oracle chooses the next values and epochs; trials are trained here. Its own loop
-would take an issue for a bad trial and go on, keep all trials' weights and optimizers, and resume
-from files that a kill can leave torn or at odds with one another. The oracle's choices depend on
-its seed and the scores alone: a stopped search replays them, with the scores of finished trials
-from their records.
+would treat an error in the code as a failed trial and go on, keep all trials' weights and
+optimizers, and resume from files that a kill can leave torn or at odds with one another. The
+oracle's choices depend on its seed and the scores alone: a stopped search replays them, with the
+scores of finished trials from their records.
 """
 
 import math
@@ -25,6 +25,7 @@ from tqdm import tqdm
 from facemask.config.training import ResolvedSearch, Search, Space
 from facemask.errors import InputError
 from facemask.io import read_json, write_json
+from facemask.resolve import with_values
 from facemask.training import checkpoint, classifier, loop
 
 # What a table of trials holds of their best epochs, and Keras' name for it.
@@ -50,8 +51,8 @@ def search(
         search: space, epochs, factor, patience, and the experiment, for what is not in the space.
             Its seed is that of the values drawn; with a trial's number, of its first weights and
             dropout; with that of an epoch, of its order of samples.
-        inputs: (N, d) features, one row a sample; may be memory-mapped.
-        splits: the table of `split`; sample numbers the rows of `inputs`; test is not used.
+        inputs: (N, d) features, one row per sample; may be memory-mapped.
+        splits: the table of `splits.split`; sample numbers the rows of `inputs`; test is not used.
         state: folder of finished trials, for a next call with the same arguments and code; all
             else in it is deleted.
 
@@ -135,7 +136,7 @@ def _trainer(search: ResolvedSearch, inputs: np.ndarray, splits: pd.DataFrame) -
         keras.backend.clear_session()
         # A trial is the same whatever ran before it in this process.
         seed = np.random.SeedSequence([base.seed, number]).generate_state(1).item()
-        experiment = base.with_values(values).model_copy(update={"seed": seed})
+        experiment = with_values(base, values).model_copy(update={"seed": seed})
         epochs = values["tuner/epochs"] - values["tuner/initial_epoch"]
         steps = loop.steps_per_call(len(train_set) * epochs)
         model = classifier.compiled(experiment, inputs.shape[1:], steps)
@@ -173,7 +174,7 @@ def _free(model: keras.Model) -> None:
 def _run(
     oracle: kt.oracles.HyperbandOracle, folder: Path, fit: Fit
 ) -> tuple[list[Row], list[Row], float]:
-    """Return a row a trial that an oracle chooses, a row an epoch, and the seconds they took."""
+    """Return a row per trial that an oracle chooses, a row per epoch, and the seconds they took."""
     sizes = round_sizes(oracle)
     trials: list[Row] = []
     epochs: list[Row] = []

@@ -42,7 +42,7 @@ def train(
         settings: network, model input, augmentation, losses, optimizer, schedule, epochs, seed, the
             backbone's class of keras.applications and its weights.
         crops: in their native aspect.
-        splits: the table of `split`.
+        splits: the table of `splits.split`.
         model_file: the .keras file to write.
         state: folder for what a next call with the same arguments and code goes on from.
         callbacks: called after every epoch beside the schedule's own.
@@ -74,7 +74,7 @@ def some_images(samples: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
     """Return the samples of a share of their images, at least one; a larger share adds some.
 
     Args:
-        samples: rows of the table of `split`.
+        samples: rows of the table of `splits.split`.
         share: more than 0, up to 1.
         seed: of the choice.
 
@@ -94,6 +94,9 @@ def compiled(settings: ResolvedLocalizer, steps: int, steps_per_epoch: int) -> k
         steps: see `loop.fit`.
         steps_per_epoch: with the option use_ema the averaged weights replace the others after so
             many steps: they are what is validated and saved.
+
+    Raises:
+        InputError: weights are missing, layers do not fit, or an option is unknown.
     """
     with in_precision(settings.precision):
         application, preprocess, _ = build_application(
@@ -130,7 +133,7 @@ def batches(
     Args:
         settings: model input, augmentation, label loss, class weights, batch size, seed.
         crops: in their native aspect.
-        samples: rows of the table of `split`.
+        samples: rows of the table of `splits.split`.
         epoch: returns the current epoch, in which each sample is seen once, in full view or zoomed;
             seed, epoch and the sample's number decide its augmentation. None: for validation,
             always the same, in order: all in full view, then all zoomed with ZOOM_JITTER.

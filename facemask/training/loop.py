@@ -54,7 +54,7 @@ def fit(
         steps: per call.
 
     Returns:
-        One row an epoch: epoch (from 1), learning_rate, seconds, loss, label_loss, box_loss,
+        One row per epoch: epoch (from 1), learning_rate, seconds, loss, label_loss, box_loss,
         label_accuracy, box_iou, and the same with val_. Keras averages the losses of single heads
         over batches, not samples: where the last batch is small they do not quite add up to loss.
 
