@@ -72,6 +72,15 @@ def test_all_that_belongs_to_a_run_is_kept(project: Path) -> None:
         assert (folder / name).read_bytes() == (project / source).read_bytes()
 
 
+def test_records_of_experiments_that_are_not_of_the_run_stay_out(project: Path) -> None:
+    """As of the commit before, when params.yaml has fewer experiments now."""
+    for name in ("metrics/other.json", "report/records/study/predictions/other.csv"):
+        write(project, name, "of another run")
+    folder, _ = taken(project)
+    assert list(folder.rglob("other.*")) == []
+    assert (folder / "metrics/scratch_1.json").exists()
+
+
 def test_commit_data_split_and_versions_are_named(project: Path) -> None:
     text = (project / "params.yaml").read_text()
     text = text.replace("\ndataset: sample", "\ndataset: kaggle", 1)

@@ -2,13 +2,18 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from facemask.config import Config
 from facemask.errors import InputError
 from facemask.io import write_json
 from facemask.params import read
-from facemask.reporting.run import versions
+from facemask.reporting.run import experiment_names, versions
+
+# Folders of a file per experiment.
+BY_EXPERIMENT = ("metrics", "history", "predictions", "statistics")
 
 
 def take(root: Path, results: Path, name: str) -> Path:
@@ -33,8 +38,8 @@ def take(root: Path, results: Path, name: str) -> Path:
         raise InputError("there is no run to keep: dvc repro makes one")
     config, commit = read(root), _commit(root)
     _check_up_to_date(root)
-    shutil.copytree(root / "report", folder, ignore=shutil.ignore_patterns(".*"))
-    shutil.copytree(root / "metrics", folder / "metrics", ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(root / "report", folder, ignore=_others(config))
+    shutil.copytree(root / "metrics", folder / "metrics", ignore=_others(config))
     for lock in [root / "dvc.lock", *root.glob("pipelines/*/dvc.lock")]:
         for path in (lock, lock.with_name("params.yaml")):
             target = folder / path.relative_to(root)
@@ -48,6 +53,27 @@ def take(root: Path, results: Path, name: str) -> Path:
     }
     write_json(about, folder / "snapshot.json")
     return folder
+
+
+def _others(config: Config) -> Callable[[str, list[str]], set[str]]:
+    """Return what tells shutil.copytree what to leave out: files of experiments of other runs."""
+    ours = {
+        "data",
+        *experiment_names(config),
+        *config.losses,
+        *config.localizers,
+        *config.ensembles,
+    }
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        by_experiment = Path(folder).name in BY_EXPERIMENT
+        return {
+            name
+            for name in names
+            if name.startswith(".") or (by_experiment and Path(name).stem not in ours)
+        }
+
+    return left_out
 
 
 def _check_up_to_date(root: Path) -> None:
