@@ -21,7 +21,11 @@ TEMPLATES = sorted(Path(__file__).parent.glob("*.md.in"))
 def render() -> dict[str, str]:
     """Return the pages by name: in a template, NAME.key is a value of results/NAME.json."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    tools = {"table": table, "kinds": kinds, "machines": {*map(machine, results.values())}}
+    tools = {
+        "table": table,
+        "kinds": kinds,
+        "machines": dict.fromkeys(map(machine, results.values())),
+    }
     return {path.stem: template(path).render(results | tools) + "\n" for path in TEMPLATES}
 
 
