@@ -18,6 +18,8 @@ from facemask.reporting.tables import METRICS, percent
 
 ROOT = Path(__file__).parents[1]
 PAGE, README = ROOT / "docs/results.md", ROOT / "README.md"
+# Which images of `kaggle` are crops of one another, a line of names each.
+CROPS = ROOT / "benchmarks/results/near_duplicates.json"
 BEGIN, END = "<!-- written by docs/results.py -->", "<!-- end -->"  # of the table in README.md
 FOUR = ("accuracy", "recall_with_mask", "recall_without_mask", "mean_iou")
 ALL = (*FOUR, "iou_50")
@@ -122,6 +124,18 @@ class Snapshots:
         for key in ALL:
             lines |= {f"{METRICS[key]}, `{n}`": of[key]["folds"] for n, of in self.pooled.items()}
         return table(pd.DataFrame(lines).map(percent).add_prefix("fold ", axis=0).T, "metric")
+
+    def without_crops(self, name: str) -> dict[str, Any]:
+        """Return the metrics of the folds without samples of which a crop was trained on."""
+        joined = json.loads(CROPS.read_text())["joined"]["True"]
+        group = {image: row for row, names in enumerate(joined) for image in names.split(", ")}
+        folds, kept = self.folds[name], []
+        used = {image for fold in folds for image in fold["image"]}
+        for fold in folds:
+            trained = {group[image] for image in used - {*fold["image"]} if image in group}
+            kept.append(fold[~fold["image"].map(group).isin(trained)])
+        count = sum(map(len, folds)) - sum(map(len, kept))
+        return {"count": count, "metrics": significance.pooled(kept)["metrics"]}
 
     def ensemble_gain(self, name: str) -> Any:  # noqa: ANN401
         """Return the paired difference of IoU between a member and the ensemble, in points."""

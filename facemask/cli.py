@@ -2,13 +2,15 @@
 
 import difflib
 import json
+import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import fsspec
 import pandas as pd
 import typer
+from pandas.api.types import is_numeric_dtype
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -172,16 +174,45 @@ def _predictions(experiment: str, columns: list[str], more: Collection[str] = ()
     if experiment.endswith(".csv"):
         files, path = fsspec.filesystem("file"), experiment
         if not files.isfile(path):
-            raise InputError(f"there is no {path}; give an experiment, NAME@WHERE or a CSV file")
+            there = f"{path} is a folder" if files.isdir(path) else f"there is no {path}"
+            raise InputError(f"{there}; give an experiment, NAME@WHERE or a CSV file")
     else:
         files, path = _find(experiment, "predictions", ".csv")
-    try:
-        with files.open(path) as file:
-            table = pd.read_csv(file, usecols=lambda name: name in columns or name in more)
-    except ValueError as error:
-        raise InputError(f"{path} is not a table of predictions: {error}") from None
+    with files.open(path) as file:
+        table = _read_table(file, path)
     if missing := [name for name in columns if name not in table]:
-        raise InputError(f"{path} is not a table of predictions: no {', '.join(missing)}")
+        raise InputError(
+            f"{path} is not a table of predictions: no {', '.join(missing)}; give one that "
+            "dvc repro wrote, predictions/NAME.csv"
+        )
+    table = table[[name for name in table if name in columns or name in more]]
+    numbers = table.drop(columns=["image", "actual", "predicted"])
+    for name, column in numbers.items():
+        if not is_numeric_dtype(column) or column.isna().any():
+            raise InputError(
+                f"{path}: column {name} does not hold numbers alone (decimals have a point); give "
+                "the file as dvc repro wrote it"
+            )
+    return table
+
+
+def _read_table(file: IO[bytes], path: str) -> pd.DataFrame:
+    """Read a CSV file, and say what else it is if it is none."""
+    try:
+        table = pd.read_csv(file)
+        if table.empty:
+            raise pd.errors.EmptyDataError
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path} has no rows; dvc repro writes it anew") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text in UTF-8; save it as CSV in that encoding") from None
+    except pd.errors.ParserError as error:
+        reason = str(error).strip()
+        raise InputError(f"{path} is not a CSV file: {reason}; dvc repro writes it anew") from None
+    if len(table.columns) == 1 and (mark := re.search(r"[;\t]", table.columns[0])):
+        raise InputError(
+            f"{path}: its columns are separated by {mark[0]!r}; save it with commas between them"
+        )
     return table
 
 

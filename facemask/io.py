@@ -14,6 +14,19 @@ import pandas as pd
 from facemask.errors import InputError
 
 
+def user_path(text: str) -> Path:
+    """Return a path as the user means it: ~ is the home, the rest is relative to the project.
+
+    DVC runs queued experiments in copies of the project, where a relative path leads nowhere.
+    """
+    path = Path(text).expanduser()
+    here = Path.cwd()
+    for folder in here.parents:
+        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
+            return folder.parents[2] / path
+    return path
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it gets that name if nothing went wrong.

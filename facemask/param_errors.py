@@ -1,11 +1,13 @@
 """Messages for wrong parameters: the key as -S spells it, the value, the remedy."""
 
-import difflib
-from collections.abc import Collection, Iterable, Iterator
+import json
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from facemask.config.data import Section
-from facemask.config.files import ALIKE, ELSEWHERE, Raw, base_of, section_of_bases
+from facemask.config.files import ALIKE, ELSEWHERE, STUDY, Raw, base_of, section_of_bases
+from facemask.errors import nearest
 
 Place = tuple[str | int, ...]
 
@@ -15,19 +17,33 @@ def unknown(value: str, allowed: Collection[str], key: str, where: str) -> Itera
     if value not in allowed:
         yield (
             f"  {key} is {value!r}, which is not in {where}; allowed: "
-            f"{', '.join(sorted(allowed))}{nearest(value, allowed)}"
+            f"{', '.join(sorted(allowed)) or 'none'}{nearest(value, allowed)}"
         )
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """Return a hint at the word that was probably meant, if one is near."""
-    near = difflib.get_close_matches(word, {str(each) for each in words} - {word}, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+def keys_no_text(file: str, raw: Any, path: Place = ()) -> Iterator[str]:  # noqa: ANN401
+    """Yield a message for each key that YAML reads as a number, a date, true, false or null."""
+    for key, value in raw.items() if isinstance(raw, dict) else ():
+        if isinstance(key, str):
+            yield from keys_no_text(file, value, (*path, key))
+        else:
+            where = (f"{file}:" if file != STUDY else "") + ".".join(map(str, path))
+            yield f"  {where}: YAML reads the key {_as_yaml(key)} not as text: put it in quotes"
 
 
-def of_a_lost_base(problem: Any, raw: Raw) -> bool:  # noqa: ANN401
-    """Return whether a key is missing because what its entry is like is not there."""
+def _as_yaml(value: Any) -> str:  # noqa: ANN401
+    return json.dumps(value, default=str).strip('"')
+
+
+def follows(problem: Any, raw: Raw) -> bool:  # noqa: ANN401
+    """Return whether an error only follows from another.
+
+    A key is missing because what its entry is like is not there, or a list is too short without
+    its wrong items.
+    """
     place = problem["loc"]
+    if problem["type"] == "too_short":
+        return bool(problem["input"])
     if problem["type"] != "missing" or len(place) < 3 or place[0] not in ALIKE:
         return False
     entry = raw[place[0]][place[1]]
@@ -103,7 +119,24 @@ def line(problem: Any) -> str:  # noqa: ANN401
         return f"  {key}: missing; add it"
     if problem["type"] == "value_error":
         return f"  {key}: {message}"
-    return f"  {key}: {message}, but it is {problem['input']!r}"
+    return f"  {key}: {message}, but it is {problem['input']!r}{_remedy(problem)}"
+
+
+def _remedy(problem: Any) -> str:  # noqa: ANN401
+    """What to do about a value, where what is allowed does not say it."""
+    kind, value = problem["type"], problem["input"]
+    if kind == "literal_error":
+        words = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+        if "with_mask" in words and str(value).lower() in ("null", "none", "~"):
+            return "; to drop a class, give null without quotes"
+        return nearest(str(value), words)
+    if kind == "string_type" and value is None:
+        return ", which ~ and nothing mean to YAML: put text in quotes"
+    if kind == "string_type" and not isinstance(value, (list, dict)):
+        return ": put text in quotes"
+    if kind == "dict_type" and isinstance(value, list):
+        return ": give pairs, KEY: VALUE"
+    return ""
 
 
 def spelt(path: Place) -> str:

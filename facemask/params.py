@@ -8,13 +8,24 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from facemask.config import Config
+from facemask.config.data import LARGEST_SEED
 from facemask.config.files import ALIKE, ELSEWHERE, LOCALIZER, LOSSES, STUDY, Raw, base_of
-from facemask.errors import InputError
-from facemask.param_errors import explain, line, nearest, of_a_lost_base, origin, spelt, unknown
+from facemask.config.training import Training
+from facemask.errors import InputError, nearest
+from facemask.param_errors import (
+    explain,
+    follows,
+    keys_no_text,
+    line,
+    origin,
+    spelt,
+    unknown,
+)
 from facemask.resolve import ablated, merged
 
 # The file of every section.
@@ -51,17 +62,26 @@ def parse(files: Mapping[str, Any]) -> Config:
         config = Config.model_validate(_filled_in(raw))
         problems += _unknown_names(config, raw)
     except ValidationError as error:
-        errors = (each for each in error.errors() if not of_a_lost_base(each, raw))
-        problems += [explain(problem, raw) for problem in errors]
+        problems += [explain(each, raw) for each in error.errors() if not follows(each, raw)]
     if problems:
         raise InputError("parameters are not valid:\n" + "\n".join(dict.fromkeys(problems)))
     return config
 
 
 def _load(path: Path) -> Any:  # noqa: ANN401 - whatever a YAML file may hold
+    """Read a file as DVC does: yes and no are text there, and no key may stand twice."""
+    content = path.read_bytes()
     try:
-        return yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
+        return YAML(typ="safe").load(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        number = content[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{path} is not UTF-8 in line {number}: save it in that encoding"
+        ) from None
+    except MarkedYAMLError as error:
+        number = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{path} is not YAML in line {number}: {error.problem}") from None
+    except YAMLError as error:
         raise InputError(f"{path} is not YAML: {error}") from None
 
 
@@ -70,7 +90,10 @@ def _joined(files: Mapping[str, Any]) -> Raw:
     for name, raw in files.items():
         if not isinstance(raw, dict):
             raise InputError(f"{name}: no parameters; it holds {type(raw).__name__}, not a mapping")
-    problems = [message for name, raw in files.items() for message in _misplaced(name, raw)]
+    checks = (_misplaced, keys_no_text, _missing)
+    problems = [
+        message for name in files for check in checks for message in check(name, files[name])
+    ]
     if problems:
         raise InputError("parameters are not valid:\n" + "\n".join(problems))
     joined = dict(files[STUDY])
@@ -78,6 +101,13 @@ def _joined(files: Mapping[str, Any]) -> Raw:
         if key in files.get(file, {}):
             joined[section] = files[file][key]
     return joined
+
+
+def _missing(file: str, raw: Raw) -> Iterator[str]:
+    """Sections without which DVC stops at the file's dvc.yaml, whatever is to be run."""
+    for home, key in ELSEWHERE.values():
+        if home == file and raw.get(key) is None:
+            yield f"  {file}:{key}: missing; add it"
 
 
 def _misplaced(file: str, raw: Raw) -> Iterator[str]:
@@ -130,6 +160,9 @@ def _unknown_names(config: Config, raw: Raw) -> Iterator[str]:
     yield from _bases_of_searches(config)
     yield from _taken_names(config)
     yield from _localizer_names(config, raw)
+    for section in ALIKE:
+        for name, training in getattr(config, section).items():
+            yield from _seeds(config, training, (section, name, "repeats"))
     subjects = {*config.backbones, *config.experiments}
     for name, dataset in config.datasets.items():
         for subject in dataset.notes:
@@ -144,6 +177,15 @@ def _inputs(config: Config, raw: Raw) -> Iterator[str]:
         for name, entry in getattr(config, section).items():
             key = spelt(origin((section, name, "inputs"), raw))
             yield from unknown(entry.inputs, made, key, "arrays or backbones")
+
+
+def _seeds(config: Config, training: Training, key: tuple[str, ...]) -> Iterator[str]:
+    last = config.seed + training.repeats - 1
+    if last > LARGEST_SEED:
+        yield (
+            f"  {spelt(key)} is {training.repeats}, and their seeds count on from seed "
+            f"{config.seed} to {last}: give a seed of at most {LARGEST_SEED + 1 - training.repeats}"
+        )
 
 
 def _bases_of_searches(config: Config) -> Iterator[str]:
@@ -177,14 +219,14 @@ def _localizer_names(config: Config, raw: Raw) -> Iterator[str]:
             yield from unknown(member, config.localizers, key, "localizers")
     if config.ablation:
         yield from _ablation_names(config, config.ablation.localizer, config.ablation.variants)
-    elif config.ensembles:
-        yield f"  {spelt(('ablation',))}: missing, and the page of ensembles shows it; add it"
 
 
 def _ablation_names(config: Config, base: str, variants: Collection[str]) -> Iterator[str]:
-    if config.ensembles and not variants:
-        key = spelt(("ablation", "variants"))
-        yield f"  {key} is {{}}, and the page of ensembles shows them: give one"
+    if not variants:  # of no localizer if there is none
+        if config.ensembles:
+            key = spelt(("ablation", "variants"))
+            yield f"  {key} is {{}}, and the page of ensembles shows them: give one"
+        return
     if base not in config.localizers:
         yield from unknown(base, config.localizers, spelt(("ablation", "localizer")), "localizers")
         return
@@ -193,7 +235,7 @@ def _ablation_names(config: Config, base: str, variants: Collection[str]) -> Ite
     for variant in (None, *variants):
         where = ("ablation", "variants", variant) if variant else ("ablation", "shared")
         try:
-            found = ablated(config, variant).backbone
+            changed = ablated(config, variant)
         except ValidationError as error:
             for each in error.errors():
                 mistake = (*each["loc"], each["msg"])
@@ -201,6 +243,8 @@ def _ablation_names(config: Config, base: str, variants: Collection[str]) -> Ite
                     yield line({**each, "loc": (*where, *each["loc"])})
                 reported |= {mistake} if variant is None else set()
             continue
+        yield from _seeds(config, changed, (*where, "repeats")) if variant else ()
+        found = changed.backbone
         if found != backbone:
             yield from unknown(found, config.backbones, f"{spelt(where)}.backbone", "backbones")
         backbone = found if variant is None else backbone

@@ -7,6 +7,7 @@ from facemask.config import Config
 from facemask.config.data import Section
 from facemask.config.localizer import Localizer, ResolvedLocalizer
 from facemask.config.training import Experiment, ResolvedExperiment, ResolvedSearch, Training
+from facemask.errors import InputError
 
 AnyTraining = TypeVar("AnyTraining", bound=Training)
 
@@ -19,8 +20,19 @@ def resolve(config: Config, pipeline: str) -> dict[str, Section]:
         pipeline: study, losses or localizer.
 
     Raises:
+        InputError: the pipeline has nothing to train.
         ValueError: there is no such pipeline.
     """
+    found = _trainings(config, pipeline)
+    if not found:
+        raise InputError(
+            f"pipelines/{pipeline}/params.yaml has no entries, and so nothing is trained: add one, "
+            "or run dvc repro without this pipeline"
+        )
+    return found
+
+
+def _trainings(config: Config, pipeline: str) -> dict[str, Section]:
     if pipeline == "study":
         experiments = _experiments(config, config.experiments)
         searches = {f"searches/{name}": _search(config, name) for name in config.searches}

@@ -1,18 +1,28 @@
 """Bring the dataset into data/raw and take an inventory of its images."""
 
+import numpy as np
+
 from facemask import params
-from facemask.data import images, sources
-from facemask.io import write_csv, write_json
+from facemask.data import copies, images, sources
+from facemask.io import atomic_write, write_csv, write_json
 from stages.common import DATA, RAW, run_stage, workers
 
 
 def fetch() -> None:
-    """Write raw/images, raw/annotations, images.csv and the issues of images."""
+    """Write raw/images, raw/annotations, images.csv, thumbnails.npy and the issues of files."""
     config = params.read()
-    sources.fetch(config.datasets[config.dataset].source, RAW)
-    table, issues = images.inventory(sources.image_paths(RAW), workers(config.workers))
+    source = config.datasets[config.dataset].source
+    sources.check_apart(source, RAW)
+    with copies.replacing(RAW) as folder:
+        origins, skipped = sources.fetch(source, folder)
+        paths = sources.image_paths(folder)
+        table, thumbnails, issues = images.inventory(paths, workers(config.workers))
+        copies.record(folder, origins, table)
     write_csv(table, DATA / "images.csv")
-    write_json({"issues": [issue._asdict() for issue in issues]}, DATA / "issues.json")
+    with atomic_write(DATA / "thumbnails.npy") as part:
+        np.save(part, thumbnails)
+    found = [issue._asdict() for issue in [*skipped, *issues]]
+    write_json({"issues": found}, DATA / "issues.json")
 
 
 if __name__ == "__main__":

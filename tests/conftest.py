@@ -129,8 +129,9 @@ def dvc(folder, *arguments, code=0):
 
 
 def ran(output):
-    """The stages that DVC says it runs."""
-    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+    """The stages that DVC says it runs, but for the one that it runs each time."""
+    stages = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running")]
+    return [stage for stage in stages if stage != "source"]
 
 
 def edit_params(folder, change, file=STUDY):

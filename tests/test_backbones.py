@@ -143,6 +143,55 @@ def test_weights_come_from_the_one_file_of_the_application(name: str, tmp_path: 
     assert backbones.weights_digest(model, loaded) == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def test_a_weights_folder_is_found_from_home_and_from_a_queued_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC runs those of a queue in copies below .dvc/tmp/exps."""
+    queued = tmp_path / ".dvc/tmp/exps/temp1"
+    for folder in (queued, tmp_path / "weights"):
+        folder.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(queued)
+    for folder in ("~/weights", "weights", "./weights/"):
+        with pytest.raises(InputError, match=f"^weights folder {tmp_path}/weights: one file"):
+            backbones.build_application("MobileNetV2", 32, folder)
+
+
+def test_a_file_of_weights_is_reported_with_its_folder(tmp_path: Path) -> None:
+    file = tmp_path / "mobilenet_v2.weights.h5"
+    other_weights().save_weights(file)
+    with pytest.raises(InputError, match="a folder is wanted") as caught:
+        backbones.build_application("MobileNetV2", 64, str(file))
+    assert f"weights to {tmp_path}, " in str(caught.value)
+    # As advised.
+    assert backbones.build_application("MobileNetV2", 64, str(tmp_path))[2] == str(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("imagnet", "did you mean 'imagenet'?"), ("no/such", "mobilenet_v2*.h5")],
+)
+def test_a_folder_that_is_not_there_is_reported_whole(
+    name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"no folder of weights {tmp_path / name}") as caught:
+        backbones.build_application("MobileNetV2", 64, name)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("cut", [0, 5000, 100_000])
+def test_half_a_file_of_weights_is_told_from_a_whole_one(cut: int, tmp_path: Path) -> None:
+    file = tmp_path / "vgg16.weights.h5"
+    other_weights().save_weights(file)
+    with file.open("r+b") as opened:
+        opened.truncate(cut or file.stat().st_size)  # all of another network
+    with pytest.raises(InputError, match="does not hold the weights of VGG16") as caught:
+        backbones.build_application("VGG16", 32, str(tmp_path))
+    assert ("truncated" in str(caught.value)) == bool(cut)
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize("files", [[], ["mobilenet_v2.a.h5", "mobilenet_v2.b.h5"]])
 def test_not_exactly_one_weights_file_is_reported(files: list[str], tmp_path: Path) -> None:
     for name in files:
@@ -177,7 +226,8 @@ def test_a_failed_download_is_reported_with_a_remedy(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
     with pytest.raises(InputError, match=r"MobileNetV2.*imagenet.*URL fetch failure") as caught:
         backbones.build_backbone(BACKBONES["mobilenet_v2"], "imagenet")
-    assert "datasets.<name>.weights" in str(caught.value)
+    for words in ("-S 'datasets.<name>.weights=\"FOLDER\"'", "~/.keras/models"):
+        assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["MobileNetV9", "mobilenet_v2", "__doc__"])
@@ -188,7 +238,7 @@ def test_an_unknown_application_is_reported(name: str) -> None:
 
 
 def test_an_input_too_small_for_the_application_is_reported() -> None:
-    with pytest.raises(InputError, match=r"Xception.*71x71"):
+    with pytest.raises(InputError, match=r"Xception.*71x71[^$]*input_size"):
         backbones.build_backbone(Backbone(application="Xception", input_size=32), "random")
 
 

@@ -12,7 +12,7 @@ from benchmarks.common import RESULTS
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["performance.md", "reproducibility.md"])
+@pytest.mark.parametrize("name", ["own_data.md", "performance.md", "reproducibility.md"])
 def test_the_page_is_what_the_results_make_it(name):
     text = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert page.render()[name] == text

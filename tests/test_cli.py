@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -203,23 +204,54 @@ def test_experiments_of_other_revisions(repository: Path) -> None:
         (["mobilenet_1", "nowhere/own.csv"], "there is no nowhere/own.csv; give an experiment"),
         (["mobilenet_1@HEAD", "mobilenet_1"], "the snapshots are empty"),
         (["mobilenet_1", KAGGLE / "predictions/scratch_1.csv"], " in the first, 424 in the sec"),
-        (["mobilenet_1", "unmasked.csv"], "unmasked.csv is not a table of predictions: No columns"),
         (["mobilenet_1", "other.csv"], "other.csv is not a table of predictions: no face, flip, a"),
-        (
-            ["mobilenet_1", "image.csv"],
-            "image.csv is not a table of predictions: 'utf-8'",
-        ),
     ],
 )
 def test_wrong_inputs_end_in_one_message(project: Path, arguments: list[str], message: str) -> None:
     (project / "docs/results/empty").mkdir(parents=True)
-    (project / "unmasked.csv").touch()
     (project / "other.csv").write_text("image,iou\na.png,0.5\n")
-    (project / "image.csv").write_bytes(b"\x89PNG\r\n\xff\xfe")
     output = facemask("compare", *arguments, code=1)
     assert output.startswith("facemask: ")
     assert message in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace(",", ";"), "';'; save it with commas"),
+        (lambda text: text.replace(",", "\t"), "separated by '\\t'"),
+        (lambda text: re.sub(r"0\.(\d+)", r'"0,\1"', text), "column probability does not hold num"),
+        (lambda text: text.splitlines()[0], "has no rows"),
+        (lambda text: "", "has no rows"),
+        (lambda text: text.encode("utf-16"), "not text in UTF-8"),
+        (lambda text: text.replace("maksssksksss", "ü").encode("latin-1"), "not text in UTF-8"),
+        (lambda text: b"\x89PNG\r\n\xff\xfe", "not text in UTF-8"),
+        (lambda text: text + '"', "is not a CSV file: Error tokenizing data"),
+        (lambda text: "<html>404</html>\n<p>", "no image, face, flip"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_table_of_predictions_is_told_from_another(
+    project: Path, change: Callable[[str], str | bytes], message: str
+) -> None:
+    changed = change((project / f"{RECORDS}/predictions/mobilenet_1.csv").read_text())
+    content = changed.encode() if isinstance(changed, str) else changed
+    (project / "other.csv").write_bytes(content)
+    output = facemask("compare", "mobilenet_1", "other.csv", code=1)
+    assert output.startswith("facemask: other.csv")
+    assert message in output
+
+
+@pytest.mark.parametrize("lead, end", [(b"\xef\xbb\xbf", b"\r\n"), (b"", b"\r")])
+def test_a_table_that_a_spreadsheet_saved_is_read(project: Path, lead: bytes, end: bytes) -> None:
+    content = (project / f"{RECORDS}/predictions/mobilenet_1.csv").read_bytes()
+    (project / "saved.csv").write_bytes(lead + content.replace(b"\n", end))
+    assert facemask("compare", "mobilenet_1", "saved.csv")
+
+
+def test_a_folder_is_no_table(project: Path) -> None:
+    (project / "own.csv").mkdir()
+    assert "own.csv is a folder" in facemask("compare", "mobilenet_1", "own.csv", code=1)
 
 
 def test_where_nothing_was_measured_it_is_said_what_measures(

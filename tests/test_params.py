@@ -2,11 +2,13 @@
 
 import copy
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from pydantic import ValidationError
 
 from facemask import params
@@ -193,6 +195,11 @@ def test_parameters_do_not_change_once_read():
         (f"{ONE}.schedule.factor", 0),  # of no use to a constant rate
         (f"{ONE}.precision", "bfloat16"),
         (f"{ONE}.repeats", 50),
+        ("seed", 0),
+        ("seed", 2**32 - 2),  # the searches' bases and the localizers have two repeats at most
+        ("splits.grouped_1.seed", 2**32 - 1),
+        ("splits.random.test", 0.999),
+        ("crop.min_area", 0),
         ("workers", None),
         ("workers", 3),
         (f"{SPACE}.learning_rate", ["1e-3", 5]),
@@ -220,6 +227,40 @@ def test_there_need_not_be_a_search_nor_a_pipeline_beyond_the_study():
     assert config.ablation is None
 
 
+def test_experiments_on_pixels_alone_need_neither_backbones_nor_pipelines():
+    """What is not wanted is {}, in the files of the pipelines too: DVC reads them all."""
+    scratch = {"scratch_1": OWN[STUDY]["experiments"]["scratch_1"]}
+    config = params.parse(
+        {
+            STUDY: OWN[STUDY] | {"experiments": scratch, "backbones": {}, "searches": {}},
+            LOSSES: {"experiments": {}},
+            LOCALIZER: {
+                "localizers": {},
+                "ensembles": {},
+                "ablation": {"localizer": "localizer", "shared": {}, "variants": {}},
+            },
+        }
+    )
+    assert list(config.experiments) == ["scratch_1"]
+    assert config.backbones == config.localizers == config.losses == {}
+
+
+@pytest.mark.parametrize("value", [None, REMOVED])
+@pytest.mark.parametrize(
+    "key",
+    [f"{LOSSES}:experiments", *(f"{LOCALIZER}:{key}" for key in OWN[LOCALIZER])],
+)
+def test_what_dvc_reads_of_a_pipeline_must_be_there(key, value):
+    """It stops without, at every command, as in `foreach: ${ablation.variants}`."""
+    assert refused({key: value}) == [f"  {key}: missing; add it"]
+
+
+def test_an_empty_section_allows_nothing():
+    lines = refused({"backbones": {}, "searches": {}})
+    assert f"  {OWN_LOCALIZER}.backbone is 'mobilenet_v2', which is not in backbones" in str(lines)
+    assert [line for line in lines if line.endswith("allowed: none")]
+
+
 # Key, value, and what the message must hold beside the key and the value: what is allowed.
 WRONG = [
     ("crop.metric", "manhatan", ["manhattan", "euclidean", "chebyshev"]),
@@ -244,7 +285,7 @@ WRONG = [
     ("datasets.sample.max_epochs", 0, ["greater than or equal to 1"]),
     ("backbones.xception.input_size", "wide", ["integer"]),
     ("defaults.box_format", "xywh", ["rel_center_xywh", "center_xywh"]),
-    ("defaults.class_weights.with_mask", 0, ["greater than 0"]),
+    ("defaults.class_weights.with_mask", 0, ["0.000000001"]),
     ("defaults.precision", "float16", ["'float32'", "'bfloat16'"]),
     (f"{THREE}.repeats", 0, ["greater than or equal to 1"]),
     (f"{THREE}.inputs", "crops", ["pattern"]),
@@ -255,7 +296,7 @@ WRONG = [
     (f"{THREE}.losses.box.name", "iou", ["'mse'", "'study_smooth_l1'", "'giou'", "'ciou'"]),
     (f"{THREE}.loss_weights.box", "heavy", ["number"]),
     (f"{ONE}.optimizer.name", "Adam", [f"'{name}'" for name in OPTIMIZERS]),
-    (f"{ONE}.optimizer.learning_rate", 0, ["greater than 0"]),
+    (f"{ONE}.optimizer.learning_rate", 0, ["0.000000001"]),
     (f"{ONE}.optimizer.learning_rate", float("inf"), ["finite"]),
     (f"{ONE}.optimizer.options", {"momentum": "fast"}, ["number", "true or false"]),
     (f"{ONE}.schedule.name", "step", ["'constant'", "'plateau'", "'cosine'", "'exponential'"]),
@@ -266,7 +307,7 @@ WRONG = [
     (f"{SPACE}.layers", 3, ["tuple"]),
     (f"{SPACE}.units", [], ["at least 1"]),
     (f"{SPACE}.box_dropout", [0.5, "half"], ["number"]),
-    (f"{GIOU}.losses.box.threshold", 0, ["greater than 0"]),
+    (f"{GIOU}.losses.box.threshold", 0, ["0.000000001"]),
     (f"{GIOU}.epochs", 0, ["greater than or equal to 1"]),
     (f"{OWN_LOCALIZER}.feature_levels", [], ["at least 1"]),
     (f"{OWN_LOCALIZER}.model_input.size", 200, ["multiple of 32"]),
@@ -274,6 +315,35 @@ WRONG = [
     (f"{OWN_LOCALIZER}.augment.flip", 1.5, ["less than or equal to 1"]),
     (f"{OWN_LOCALIZER}.loss_weights.heatmap", -1, ["0"]),
     (f"{VARIANTS}.baseline", 3, ["dictionary"]),
+    # Numbers past what NumPy, a network of 32-bit numbers or a machine takes.
+    ("seed", 2**32, ["4294967295"]),
+    ("splits.random.seed", 2**32, ["4294967295"]),
+    ("workers", 100_000, ["1024"]),
+    ("crop.grid_stride", 10**30, ["10000"]),
+    ("crop.min_area", 10**30, ["1000000000"]),
+    ("datasets.sample.max_epochs", 10**9, ["100000"]),
+    (f"{ONE}.epochs", 10**9, ["100000"]),
+    (f"{ONE}.batch_size", 10**9, ["100000"]),
+    (f"{ONE}.network.dense", [10**9], ["65536"]),
+    (f"{ONE}.optimizer.learning_rate", 1e-40, ["0.000000001"]),
+    (f"{ONE}.optimizer.learning_rate", 1e300, ["1000000"]),
+    (f"{ONE}.optimizer.weight_decay", 1e300, ["1000000"]),
+    (f"{ONE}.loss_weights.box", 1e300, ["1000000"]),
+    ("defaults.repeats", 10**9, ["1000"]),
+    ("searches.mobilenet.max_epochs", 10**9, ["100000"]),
+    (f"{SPACE}.layers", [10**9], ["100"]),
+    (f"{OWN_LOCALIZER}.model_input.passes", 10**9, ["10"]),
+    (f"{OWN_LOCALIZER}.augment.zoom", [1, 1e9], ["100"]),
+    # Text that is none to YAML, or a word for another.
+    ("datasets.sample.source", None, ["text in quotes"]),
+    ("datasets.sample.source", 123, ["text in quotes"]),
+    ("datasets.sample.source", "  ", ["pattern"]),
+    ("datasets.sample.weights", None, ["text in quotes"]),
+    ("datasets.sample.classes", ["with_mask", "without_mask"], ["KEY: VALUE"]),
+    ("datasets.sample.classes.with_mask", "With_Mask", ["did you mean 'with_mask'?"]),
+    ("datasets.sample.classes.with_mask", "no mask", ["did you mean 'without_mask'?"]),
+    ("datasets.sample.classes.with_mask", "none", ["null without quotes"]),
+    ("crop.metric", "Manhattan", ["did you mean 'manhattan'?"]),
 ]
 
 
@@ -460,6 +530,34 @@ def test_what_others_are_made_from_may_be_no_mapping_or_missing(key, value):
             ["experiments.xception_1: ", "network.filters"],
         ),
         ({"splits.random.fold": 1}, ["splits.random: ", "fold is 1"]),
+        ({"splits.grouped_4.fold": 5}, ["splits.grouped_4: ", "fold is 5", "0..4"]),
+        ({"splits.grouped_4.test": 0.34}, ["splits.grouped_4: ", "fold is 4", "0..2"]),
+        ({"arrays.sizes": [128, 224, 128]}, ["arrays: ", "[128, 224, 128]", "once"]),
+        (
+            {f"{ONE}.loss_weights": {"label": 0, "box": 0}},
+            [f"{ONE}.loss_weights: ", "nothing would be learned"],
+        ),
+        ({f"{ONE}.repeats": 3, "seed": 2**32 - 2}, [f"{ONE}.repeats is 3", f"at most {2**32 - 3}"]),
+        (
+            {f"{VARIANTS}.one_pass.repeats": 40, "seed": 2**32 - 30},
+            [f"{VARIANTS}.one_pass.repeats is 40"],
+        ),
+        (
+            {"datasets.sample.classes.without_mask": "with_mask"},
+            ["datasets.sample: ", "no class means without_mask"],
+        ),
+        (
+            {"datasets.sample.classes": {"mask": None}},
+            ["datasets.sample: ", "no class means with_mask or without_mask"],
+        ),
+        (
+            {"datasets.sample.classes": {}},
+            ["datasets.sample: ", "no class means with_mask or without_mask"],
+        ),
+        (
+            {"datasets.sample.weights": "ImageNet"},
+            ["datasets.sample: ", "weights is 'ImageNet'", "give imagenet"],
+        ),
         ({"splits.grouped_0.test": 0.6}, ["splits.grouped_0: ", "at most 0.5"]),
         (
             {"arrays.sizes": [128]},
@@ -625,6 +723,98 @@ def test_files_that_cannot_be_read_are_reported(tmp_path):
     (tmp_path / STUDY).write_text("crop: [")
     with pytest.raises(InputError, match=r"params\.yaml is not YAML"):
         params.read(tmp_path)
+
+
+def read_own(folder, change):
+    """What is read of the study's own params.yaml, its text changed."""
+    changed = change((ROOT / STUDY).read_text(encoding="utf-8"))
+    content = changed.encode() if isinstance(changed, str) else changed
+    (folder / STUDY).write_bytes(content)
+    return params.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("seed: 1\nnote: Grün".encode("latin-1"), "is not UTF-8 in line 2"),
+        ("seed: 1".encode("utf-16"), "is not UTF-8 in line 1"),
+        (b"crop:\n  a: 1\n\tb: 2", "in line 3: found a tab"),
+        ("seed:\u00a01\nb: 2".encode(), "in line 2: mapping values"),
+        (b"seed: 1\ncrop: {}\nseed: 2", 'in line 3: found duplicate key "seed"'),
+        (b"crop:\n  a: 1\n  a: 2", 'in line 3: found duplicate key "a"'),
+        (b'source: "C:\\Users\\x"', "in line 1: did not find expected hex"),
+        (b"source: C: x", "in line 1: mapping values are not allowed"),
+        (b"seed: !!python/name:os.system", "in line 1: could not determine a constructor"),
+        (b"seed: \0", "is not YAML: "),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_reported_with_the_line(tmp_path, content, words):
+    (tmp_path / STUDY).write_bytes(content)
+    with pytest.raises(InputError, match=r"params\.yaml is not") as caught:
+        params.read(tmp_path)
+    assert words in str(caught.value)
+
+
+CLASSES = re.search(r"    classes: {.*", (ROOT / STUDY).read_text(encoding="utf-8"))[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("dataset: ", "dataset:\t"),
+    ],
+    ids=["byte-order mark", "Windows", "tab after a key"],
+)
+def test_files_of_other_editors_are_read(tmp_path, change):
+    study = read_own(tmp_path, lambda text: text)
+    assert read_own(tmp_path, change) == study
+
+
+@pytest.mark.parametrize("name", ["yes", "no", "on", "with_mask ", "'a b'", "ü", "'1'"])
+def test_names_of_classes_are_text(tmp_path, name):
+    """As DVC reads YAML; the older YAML would take yes, no and on for true and false."""
+    line = f"    classes: {{{name}: with_mask, without_mask: without_mask}}"
+    config = read_own(tmp_path, lambda text: text.replace(CLASSES, line, 1))
+    found = list(config.datasets["sample"].classes)
+    assert found == [name.strip("'").strip(), "without_mask"]
+
+
+@pytest.mark.parametrize("key", ["1", "1e3", "2020-01-01", "null", "~", "true", "0x10"])
+@pytest.mark.parametrize("place", ["classes", "experiments", "splits"])
+def test_a_key_that_is_no_text_is_to_be_quoted(tmp_path, key, place):
+    old, new = {
+        "classes": (CLASSES, f"    classes: {{{key}: with_mask, without_mask: without_mask}}"),
+        "experiments": ("  scratch_2:", f"  {key}:"),
+        "splits": ("  grouped_1:", f"  {key}:"),
+    }[place]
+    with pytest.raises(InputError) as caught:
+        read_own(tmp_path, lambda text: text.replace(old, new, 1))
+    _, line = str(caught.value).splitlines()
+    where = "datasets.sample.classes" if place == "classes" else place
+    assert line.startswith(f"  {where}: YAML reads the key ")
+    assert "quotes" in line
+
+
+# Paths as people have them, and as docs/own_data.md says to write them.
+PATHS = [
+    ("'datasets.sample.source=\"{}\"'", path)
+    for path in (
+        "/x/archive (1)", "~/faces", "/x/ü", "/x/日本", "/x/a,b", "/x/a=b", "/x/a#b", "/x/a b",
+        "/x/a[1]", "/x/a{b}", "/x/a&b", "/x/a;b", "/x/a!", "/x/`a`", "/x/a$b", "C:\\x\\new",
+        "/x/a: b", "/x/a ", "null", "123", "../faces.zip", "/x/'a'",
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("recipe", "path"), PATHS, ids=[path for _, path in PATHS])
+def test_dvc_takes_a_path_in_double_quotes(tmp_path, recipe, path):
+    override = recipe.strip("'").format(path)
+    assert get_hydra_sweeps({STUDY: [override]}) == [{STUDY: [override]}]  # as a queue has it
+    shutil.copyfile(ROOT / STUDY, tmp_path / STUDY)
+    apply_overrides(tmp_path / STUDY, [override])
+    assert params.read(tmp_path).datasets["sample"].source == path
 
 
 def leaves(value, path=()):

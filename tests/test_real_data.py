@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemask.data import annotations, splits
+from facemask.config.data import NearDuplicates
+from facemask.data import annotations, near_duplicates, splits
 from facemask.data.crops import crop_table
 from facemask.data.images import inventory, read_rgb
 
@@ -29,10 +30,27 @@ NEAR = {(156, 545), (287, 478), (327, 699), (74, 354), (435, 554), (61, 451), (5
 
 
 @pytest.fixture(scope="module")
-def table():
-    found, issues = inventory(sorted(Path(DATASET, "images").iterdir()), 2)
+def looked_at():
+    found, thumbnails, issues = inventory(sorted(Path(DATASET, "images").iterdir()), 2)
     assert issues == []
-    return found
+    return found, thumbnails
+
+
+@pytest.fixture(scope="module")
+def table(looked_at):
+    return looked_at[0]
+
+
+@pytest.fixture(scope="module")
+def groups(looked_at, parsed):
+    """The group of each image by its name, with and without crops."""
+    table, thumbnails = looked_at
+    return {
+        crops: near_duplicates.group(
+            table, parsed[0], thumbnails, NearDuplicates(similarity=0.85, crops=crops)
+        )
+        for crops in (False, True)
+    }
 
 
 def faces_of(table, classes):
@@ -49,20 +67,30 @@ def crops(parsed):
     return crop_table(parsed[0], "manhattan", 5, 2, 16090)[0]
 
 
-def pairs_of(table):
-    """Pairs of file numbers in one group, from lists that hold exactly two."""
-    numbers = table["image"].str.extract(r"(\d+)", expand=False).astype(int)
-    members = [tuple(sorted(group)) for _, group in numbers.groupby(table["group"])]
-    return {group for group in members if len(group) > 1}
+def joined(group):
+    """The numbers of the files of each group that has several."""
+    numbers = group.index.str.extract(r"(\d+)", expand=False).astype(int).to_series(group.index)
+    members = (tuple(sorted(each)) for _, each in numbers.groupby(group))
+    return {each for each in members if len(each) > 1}
 
 
-def test_images_and_their_near_duplicates(table):
-    assert len(table) == 853
-    pairs = pairs_of(table)
-    assert all(len(pair) == 2 for pair in pairs)
-    assert pairs >= EXACT | NEAR
-    assert len(pairs) == 14
-    assert table["group"].nunique() == 853 - 14
+def test_images_and_their_near_duplicates(groups):
+    found = joined(groups[False])
+    assert len(groups[False]) == 853
+    assert all(len(pair) == 2 for pair in found)
+    assert found >= EXACT | NEAR
+    assert len(found) == 14
+    assert groups[False].nunique() == 853 - 14
+
+
+def test_crops_of_one_image(groups):
+    """All of these were looked at: same people, at one moment or at two."""
+    found = joined(groups[True])
+    assert {(222, 359, 656, 674, 690), (139, 623, 795, 847), (1, 157, 411), (293, 466)} <= found
+    assert len(found) == 26
+    assert groups[True].nunique() == 853 - 34
+    for pair in joined(groups[False]):
+        assert any({*pair} <= {*group} for group in found)
 
 
 def test_exact_pairs_hold_the_same_pixels():
@@ -87,7 +115,15 @@ def test_faces_and_boxes_over_the_edge(parsed):
     assert validation["images"] == 853
     # One pixel beyond the edge that Kaggle's xmax = width is, and nothing else is wrong.
     assert validation["boxes_overflowing"] == len(validation["issues"]) == 12
-    assert validation["severities"] == {"error": 0, "repaired": 12, "warning": 0}
+    assert validation["severities"] == {
+        "error": 0,
+        "repaired": 12,
+        "warning": 0,
+        "skipped": 0,
+    }
+    # None at 0 and many at the far edges: as of a file that counts from 1, or of labelImg.
+    counted = validation["pixels_counted"]
+    assert [counted[key] for key in ("begin_at_0", "begin_at_1", "end_at_size")] == [0, 59, 70]
     sizes = faces.set_index(["image", "face"])["width"]
     for row in validation["issues"]:
         xmax, cut_to = (int(corner) for corner in re.findall(r"(\d+), \d+\)", row["message"]))
@@ -139,9 +175,8 @@ def test_regions_of_each_distance(parsed, crops, metric, count):
     assert (both["box_y1"] <= both["y1"] - both["y0"]).all()
 
 
-def test_both_splits(table, parsed, crops):
-    samples = splits.add_flips(crops, True)
-    groups = table.set_index("image")["group"]
+def test_both_splits(groups, parsed, crops):
+    samples, groups = splits.add_flips(crops, True), groups[False]
     study = splits.random_split(samples, 0.2, 0.2, 42)
     assert study["split"].value_counts().to_dict() == {"train": 1356, "val": 340, "test": 424}
     assert splits.leaking(study, groups) > 200  # most of the study's test images were seen
@@ -149,7 +184,7 @@ def test_both_splits(table, parsed, crops):
     assert splits.leaking(grouped, groups) == 0
     _, extra = crop_table(parsed[0], "manhattan", 5, 2, 16090)
     extra = splits.only_training(splits.number_on(extra, len(samples)), grouped, groups)
-    counts = splits.summary(grouped, extra, table, parsed[1])
+    counts = splits.summary(grouped, extra, groups, parsed[1])
     assert (counts["images"], counts["faces"], counts["crops"]) == (853, 4072, 1861)
     assert counts["test"] == pytest.approx(0.2 * 1861, abs=40)
     assert (counts["extra_crops"], counts["extra_crops_without_mask"]) == (1011, 209)

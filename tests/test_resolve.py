@@ -9,6 +9,7 @@ from test_params import LOCALIZER, LOSSES, OWN, ROOT, STUDY, changed
 from facemask import params
 from facemask.config.localizer import ResolvedLocalizer
 from facemask.config.training import ResolvedExperiment, ResolvedSearch, Space
+from facemask.errors import InputError
 from facemask.resolve import ablated, backbone, resolve, with_values
 
 CONFIG = params.read(ROOT)
@@ -260,3 +261,12 @@ def test_values_are_checked_when_they_are_found():
     for key in FOUND.keys() - {"layers"}:
         with pytest.raises(ValidationError, match="-1"):
             with_values(base, FOUND | {key: -1})
+
+
+@pytest.mark.parametrize("pipeline", ["losses", "localizer"])
+def test_a_pipeline_without_entries_is_reported(pipeline):
+    """DVC would miss what its stages write, and name a file that nobody knows."""
+    config = CONFIG.model_copy(update={"losses": {}, "localizers": {}, "ablation": None})
+    with pytest.raises(InputError, match=f"pipelines/{pipeline}/params.yaml has no entries"):
+        resolve(config, pipeline)
+    assert resolve(config, "study") == resolve(CONFIG, "study")

@@ -143,3 +143,15 @@ def test_what_a_search_found_stands_beside_the_studys(name, beside):
     study = PUBLISHED.set_index("id").loc[beside[0]]
     assert table[beside[0]][0][2] == f"{100 * study['test_accuracy']:.2f}"
     assert table[f"{name}_tuned"][0][2] == "-"
+
+
+def test_a_search_may_start_from_a_head_without_dense_layers():
+    search, base = CONFIG.searches["mobilenet"], CONFIG.experiments["mobilenet_5"]
+    plain = base.model_copy(update={"network": base.network.model_copy(update={"dense": ()})})
+    best = dict.fromkeys([*search.space.model_dump(), "trials", "epochs", "val_loss", "seconds"], 1)
+    metrics = {"mobilenet_tuned": metrics_of(0.9)}
+    text = sections.hyperband(
+        {"mobilenet": search}, {"mobilenet": best}, {"mobilenet_5": plain}, metrics, PUBLISHED,
+        {"mobilenet_tuned": "`mobilenet_tuned`"}, {"searches/mobilenet": "y.png"},
+    )  # fmt: skip
+    assert rows(text)["the study's (`mobilenet_5`)"][0][:2] == ["0", "0"]

@@ -73,7 +73,9 @@ def test_the_study_is_what_dvc_repro_runs(project):
 def test_repro_leaves_nothing_but_what_git_and_dvc_know_and_runs_once(copy):
     assert run(copy, "git", "status", "--porcelain") == ""
     assert ran(dvc(copy, "repro")) == []
-    assert "up to date" in dvc(copy, "status", "dvc.yaml")
+    # `source` runs each time, to see whether files were added.
+    status = json.loads(dvc(copy, "status", "--json", "dvc.yaml"))
+    assert status == {"source": ["always changed"]}
     assert run(copy, "git", "status", "--porcelain") == ""
 
 
@@ -404,13 +406,13 @@ def test_another_dataset_changes_no_path(project, tmp_path, call):
     for stage in (fetch, parse, crop, split, pack):
         call(folder, stage)
     own, theirs = files(folder / "data"), files(project / "data")
-    later = ("configs", "features", "searches")
+    later = ("configs", "features", "searches", "source.csv")
     assert own == {path: data for path, data in theirs.items() if path.parts[0] not in later}
     assert len(own) > 40
 
 
 def test_stages_without_networks_do_not_wait_for_tensorflow():
-    names = ["fetch", "parse", "crop", "split", "pack", "resolve", "evaluate", "report"]
+    names = ["source", "fetch", "parse", "crop", "split", "pack", "resolve", "evaluate", "report"]
     code = "import sys\n" + "".join(
         f"import stages.{name}\n"
         f"print('{name}', sorted({{'tensorflow', 'keras'}} & {{*sys.modules}}))\n"
@@ -518,6 +520,23 @@ def test_wrong_input_ends_in_one_message_and_touches_nothing(own, call, spoil):
     for word in expected:
         assert word in message
     assert contents(own / "mine") == before
+
+
+def test_what_was_read_repaired_and_left_out_is_said_on_the_terminal(own, call, capsys):
+    edit_params(own, lambda params: params.update(strict=False))
+    edit_params(own, lambda params: params["datasets"]["mine"]["classes"].update(unsure=None))
+    unsure, broken = sorted((own / "mine/annotations").iterdir())[1:]
+    unsure.write_text(re.sub(r"<name>\w+<", "<name>unsure<", unsure.read_text(), count=1))
+    broken.write_text("")
+    for stage in (fetch, parse):
+        call(own, stage)
+    shown = capsys.readouterr().out
+    assert "mine: 2 images" in shown
+    assert "unsure: 1 faces dropped" in shown
+    assert "boxes: zero_based; " in shown
+    assert "error 1, repaired 0" in shown
+    assert f"left out: 1\n  {broken.stem}" in shown
+    assert "report/validation.md" in shown
 
 
 def test_missing_weights_are_named(own, call):

@@ -4,7 +4,17 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from facemask.config.data import Arrays, Balance, Crop, Dataset, Name, Section, Split
+from facemask.config.data import (
+    Arrays,
+    Balance,
+    Crop,
+    Dataset,
+    Name,
+    NearDuplicates,
+    Section,
+    Seed,
+    Split,
+)
 from facemask.config.localizer import Ablation, Ensemble, Localizer
 from facemask.config.training import Backbone, Experiment, Search
 
@@ -15,8 +25,9 @@ class Config(Section):
     dataset: str
     split: str
     strict: bool
-    seed: int = Field(ge=0)
-    workers: Annotated[int, Field(ge=1)] | None
+    seed: Seed
+    workers: Annotated[int, Field(ge=1, le=1024)] | None
+    near_duplicates: NearDuplicates
     crop: Crop
     balance: Balance
     splits: dict[Name, Split] = Field(min_length=1)

@@ -5,15 +5,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from facemask.config.data import Name, Section
-from facemask.config.training import LossWeights, Training
+from facemask.config.training import LossWeights, Neurons, Training, Weight
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Zoom = Annotated[float, Field(ge=0.01, le=100)]
 
 
 class LocalizerLossWeights(LossWeights):
     """Weights of a localizer's three losses in their sum."""
 
-    heatmap: float = Field(ge=0)
+    heatmap: Weight
 
 
 class ModelInput(Section):
@@ -26,7 +27,7 @@ class ModelInput(Section):
     size: int = Field(ge=32, le=1024, multiple_of=32)
     resize_mode: Literal["stretch", "letterbox"]
     target_face_fraction: float = Field(gt=0, lt=1)
-    passes: int = Field(ge=1)
+    passes: int = Field(ge=1, le=10)
 
 
 class Augment(Section):
@@ -39,7 +40,7 @@ class Augment(Section):
     """
 
     flip: Probability
-    zoom: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    zoom: tuple[Zoom, Zoom]
     shift: Probability
     brightness: Probability
     contrast: Probability
@@ -69,7 +70,7 @@ class Localizer(Training):
     backbone: str
     feature_levels: tuple[str, ...] = Field(min_length=1)
     freeze_until: str
-    channels: int = Field(ge=1)
+    channels: Neurons
     model_input: ModelInput
     augment: Augment
     extra_crops: bool

@@ -5,9 +5,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, WrapValidator, model_validator
 
-from facemask.config.data import Section
+from facemask.config.data import Epochs, Section
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+# Numbers in a network are of 32 bits: what is smaller would be 0 there, what is larger infinite.
+Rate = Annotated[float, Field(ge=1e-9, le=1e6)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Neurons = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class Backbone(Section):
@@ -20,10 +24,10 @@ class Backbone(Section):
 class Network(Section):
     """The layers between the input and the two heads."""
 
-    filters: tuple[Annotated[int, Field(ge=1)], ...]
+    filters: tuple[Neurons, ...]
     pools: int = Field(ge=0)
-    dense: tuple[Annotated[int, Field(ge=1)], ...]
-    label_dense: tuple[Annotated[int, Field(ge=1)], ...]
+    dense: tuple[Neurons, ...]
+    label_dense: tuple[Neurons, ...]
 
     @model_validator(mode="after")
     def _a_pool_follows_a_convolution(self) -> "Network":
@@ -53,14 +57,14 @@ class LabelLoss(Section):
 
     name: Literal["categorical_crossentropy", "binary_crossentropy"]
     smoothing: Fraction
-    focal_gamma: float = Field(ge=0)
+    focal_gamma: float = Field(ge=0, le=100)
 
 
 class BoxLoss(Section):
     """The loss of the box head; the threshold is that of study_smooth_l1 and huber."""
 
     name: Literal["mse", "study_smooth_l1", "huber", "giou", "diou", "ciou"]
-    threshold: float = Field(gt=0)
+    threshold: Rate
 
 
 class Losses(Section):
@@ -73,15 +77,21 @@ class Losses(Section):
 class LossWeights(Section):
     """Weights of the two losses in their sum."""
 
-    label: float = Field(ge=0)
-    box: float = Field(ge=0)
+    label: Weight
+    box: Weight
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> Self:
+        if not any(self.model_dump().values()):
+            raise ValueError("all weights are 0, and nothing would be learned: give one more")
+        return self
 
 
 class ClassWeights(Section):
     """How much the label of a training sample counts, by its class."""
 
-    with_mask: float = Field(gt=0)
-    without_mask: float = Field(gt=0)
+    with_mask: Rate
+    without_mask: Rate
 
 
 def _in_one_message(value: Any, check: Callable[[Any], Any]) -> Any:  # noqa: ANN401
@@ -102,8 +112,8 @@ class Optimizer(Section):
         "rmsprop", "adam", "adamw", "sgd", "nadam", "adamax", "adagrad", "adadelta", "adafactor",
         "ftrl", "lion",
     ]  # fmt: skip
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
+    learning_rate: Rate
+    weight_decay: Weight
     options: dict[str, NumberOrFlag]
 
 
@@ -136,10 +146,10 @@ class Training(Section):
     optimizer: Optimizer
     schedule: Schedule
     early_stopping: int = Field(ge=0)
-    batch_size: int = Field(ge=1)
-    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1, le=100_000)
+    epochs: Epochs
     precision: Literal["float32", "bfloat16"]
-    repeats: int = Field(ge=1)
+    repeats: int = Field(ge=1, le=1000)
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> Self:
@@ -175,14 +185,14 @@ class Space(Section):
     Titles are what plots and tables call them.
     """
 
-    layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, title="dense layers")
-    units: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, title="units")
+    layers: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(
+        min_length=1, title="dense layers"
+    )
+    units: tuple[Neurons, ...] = Field(min_length=1, title="units")
     shared_dropout: tuple[Fraction, ...] = Field(min_length=1, title="dropout")
     label_dropout: tuple[Fraction, ...] = Field(min_length=1, title="dropout of labels")
     box_dropout: tuple[Fraction, ...] = Field(min_length=1, title="dropout of boxes")
-    learning_rate: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        min_length=1, title="learning rate"
-    )
+    learning_rate: tuple[Rate, ...] = Field(min_length=1, title="learning rate")
 
 
 class Search(Section):
@@ -195,7 +205,7 @@ class Search(Section):
     inputs: str = Field(pattern=r"^features/\w+$")
     base: str
     space: Space
-    max_epochs: int = Field(ge=1)
+    max_epochs: Epochs
     factor: int = Field(ge=2)
     patience: int = Field(ge=1)
 

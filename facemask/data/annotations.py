@@ -1,34 +1,27 @@
-"""Pascal-VOC annotations: one XML file per image, one row per face."""
+"""Annotations as one table with a row per face, and all issues that they have."""
 
-import math
-import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from lxml import etree
 
 from facemask.columns import BOX, CLASSES
-from facemask.data import issues
+from facemask.data import box_checks, issues, voc
+from facemask.data.box_checks import Box, Image
 from facemask.data.issues import Issue
-from facemask.errors import InputError
+from facemask.data.pairs import pair, stem
+from facemask.errors import InputError, nearest
 
 COLUMNS = ["image", "face", "width", "height", "name", "label", *BOX]
-# An annotation is data from somebody else: no entities, no DTD, no network, no depth without end.
-PARSER = etree.XMLParser(
-    resolve_entities=False,
-    no_network=True,
-    load_dtd=False,
-    huge_tree=False,
-    remove_comments=True,
-    remove_pis=True,
-)
-MAX_BYTES = 10_000_000  # of one annotation; a face takes some 400
+FIRST = {"zero_based": 0, "one_based": 1}  # number of the first pixel
+MAX_COORDINATE = 1e6  # no image is as large
+FOLDER = "annotations"  # stands for all files where an issue is of no single one
 
-Box = tuple[int, int, int, int]
+Pixels = tuple[int, int, int, int]  # a Box of whole pixels
 Row = dict[str, Any]
+Classes = Mapping[str, str | None]
 # Takes severity, message and the object's number.
 Report = Callable[..., None]
 
@@ -36,8 +29,9 @@ Report = Callable[..., None]
 def parse(
     paths: Sequence[Path],
     inventory: pd.DataFrame,
-    classes: Mapping[str, str | None],
+    classes: Classes,
     known: Sequence[Issue] = (),
+    boxes: str = "zero_based",
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read annotation files into one table, and report issues.
 
@@ -45,7 +39,9 @@ def parse(
         paths: the XML files; each belongs to the image of the same stem.
         inventory: the table of `images.inventory`.
         classes: what each class name means: with_mask, without_mask, or None to drop it.
-        known: issues of images, as `images.inventory` found them.
+        known: issues found before, as `sources.fetch` and `images.inventory` return them; those of
+            severity error are of images.
+        boxes: whether files count pixels from 0 or from 1: zero_based or one_based.
 
     Returns:
         faces: columns image, face (number of the object in its file), width, height (px), name (the
@@ -53,64 +49,37 @@ def parse(
             range of 0-based pixels, clipped to the image. Sorted by image name. Images with an
             error are left out.
         validation: counts of the images used, of their faces and classes; the images left out; how
-            many issues of each severity there are; and all issues.
+            many issues of each severity there are; all issues; and what tells how pixels are
+            counted.
     """
-    unreadable = [issue.file for issue in known if issue.severity == "error"]
-    pairs, found = _pair(paths, inventory, unreadable)
+    unreadable = {issue.file: None for issue in known if issue.severity == "error"}
+    listed = {row.image: _image(row) for row in inventory.itertuples()}
+    pairs, found = pair(paths, listed, unreadable)
     rows: list[Row] = []
-    left_out = {*unreadable, *inventory["image"]} - {listed.image for _, listed in pairs}
-    for path, listed in pairs:
-        faces, issues_of_file = _read(path, listed.image, listed.width, listed.height, classes)
+    for path, name in pairs:
+        faces, issues_of_file = _read(path, listed[name], classes, FIRST[boxes])
         found += issues_of_file
-        if any(issue.severity == "error" for issue in issues_of_file):
-            left_out.add(listed.image)
-        else:
+        if not any(issue.severity == "error" for issue in issues_of_file):
             rows += faces
-    return _table(rows, classes), _validation(
-        rows, classes, len(inventory) + len(unreadable), sorted(left_out), [*known, *found]
-    )
+    found += _issues_of_all(rows, classes, found)
+    wrong = {issue.file for issue in found if issue.severity == "error"}
+    used = {name for path, name in pairs if path.name not in wrong}
+    left_out = sorted({*listed, *unreadable} - used)
+    rows = [row for row in rows if row["image"] in used]
+    kept = [row for row in rows if classes[row["name"]] is not None]
+    return _table(kept, classes), {
+        "images": len(used),
+        **_validation(rows, kept, boxes, [*known, *found]),
+        "left_out": left_out,
+    }
 
 
-def _stem(name: str) -> str:
-    # macOS writes é as e and an accent, others as one letter.
-    return unicodedata.normalize("NFC", Path(name).stem)
+def _image(row: Any) -> Image:  # noqa: ANN401 - a row of a table
+    # EXIF's orientations from 5 on exchange width and height.
+    return Image(row.image, row.width, row.height, getattr(row, "orientation", 1) >= 5)
 
 
-def _pair(
-    paths: Sequence[Path], inventory: pd.DataFrame, unreadable: Sequence[str]
-) -> tuple[list[tuple[Path, Any]], list[Issue]]:
-    """Find the image of each annotation, a row of the table, and report which have none."""
-    rows = {listed.image: listed for listed in inventory.itertuples()}
-    by_stem = defaultdict(list)
-    for name in [*rows, *unreadable]:
-        by_stem[_stem(name)].append(name)
-    any_case = {stem.casefold(): names[0] for stem, names in by_stem.items()}
-    pairs, found = [], []
-    for path in paths:
-        names = by_stem.get(_stem(path.name), [])
-        if len(names) == 1 and names[0] in rows:
-            pairs.append((path, rows[names[0]]))
-        elif not names:
-            near = any_case.get(_stem(path.name).casefold())
-            hint = f"; {near} differs in case alone: rename one of them" if near else "; add it"
-            found.append(
-                Issue(path.name, None, "error", f"its image is missing from the images{hint}")
-            )
-    annotated = {_stem(path.name) for path in paths}
-    for stem, names in by_stem.items():
-        if len(names) > 1:
-            what = f"{stem}.xml can only be of one of {', '.join(names)}; rename the others"
-        elif stem not in annotated:
-            what = f"image without annotation; add {stem}.xml, which may hold no object"
-        else:
-            continue
-        found += [Issue(name, None, "error", what) for name in names if name in rows]
-    return pairs, found
-
-
-def _read(
-    path: Path, image: str, width: int, height: int, classes: Mapping[str, str | None]
-) -> tuple[list[Row], list[Issue]]:
+def _read(path: Path, image: Image, classes: Classes, first: int) -> tuple[list[Row], list[Issue]]:
     """Return the faces of one file and its issues; the faces count if none is an error."""
     found: list[Issue] = []
 
@@ -118,167 +87,217 @@ def _read(
         found.append(Issue(path.name, face, severity, message))
 
     try:
-        root = _root(path)
+        annotation = voc.read(path)
     except InputError as error:
         report("error", str(error))
         return [], found
-    _compare_size(root, image, (width, height), report)
-    _compare_name(root, image, report)
-    rows = list(_faces(root, (width, height), classes, report))
-    if root.find("{*}object") is None:
-        report("warning", "no face is annotated")
-    return [{"image": image, "width": width, "height": height, **row} for row in rows], found
-
-
-def _root(path: Path) -> Any:  # noqa: ANN401 - the stubs of lxml lack what is used here
-    if path.stat().st_size > MAX_BYTES:
-        raise InputError(f"larger than {MAX_BYTES:,} bytes: no annotation of one image")
-    try:
-        root: Any = etree.fromstring(path.read_bytes(), PARSER)
-    except etree.XMLSyntaxError as error:
-        raise InputError(f"not well-formed XML ({error.msg}); correct the file") from None
-    if root.getroottree().docinfo.doctype:
-        raise InputError("declares a document type, which may hold anything; take DOCTYPE out")
-    name = etree.QName(root).localname
-    if name != "annotation":
-        raise InputError(f"no Pascal-VOC annotation: its root is <{name}>, not <annotation>")
-    return root
-
-
-def _text(element: Any, *keys: str) -> str:  # noqa: ANN401
-    """The text below an element, of whatever namespace; empty if there is none."""
-    return (element.findtext("/".join(f"{{*}}{key}" for key in keys)) or "").strip()
-
-
-def _compare_size(root: Any, image: str, size: tuple[int, int], report: Report) -> None:  # noqa: ANN401
-    texts = [_text(root, "size", side) for side in ("width", "height")]
-    written = tuple(_number(text or "0") for text in texts)
-    if written == (0, 0):
-        report("repaired", f"gives no size; {image} has {size[0]} x {size[1]} pixels")
-    if written in ((0, 0), size):
-        return
-    hint = ", the other way round" if written[::-1] == size else ""
-    report(
-        "error",
-        f"gives {' x '.join(text or '?' for text in texts)} pixels, but {image} has {size[0]} x "
-        f"{size[1]}{hint}; correct the size, or put the right image there",
-    )
-
-
-def _compare_name(root: Any, image: str, report: Report) -> None:  # noqa: ANN401
-    # Only compared: no file is ever opened by a name that an annotation gives.
-    named = _text(root, "filename").replace("\\", "/").rpartition("/")[2]
-    if named and _stem(named) != _stem(image):
-        report("warning", f"its filename is {named!r}, but its image by name is {image}")
+    base = {"file": path.name, "image": image.name, "width": image.width, "height": image.height}
+    rows = _faces(annotation, image, classes, first, report)
+    return [base | row for row in rows], found
 
 
 def _faces(
-    root: Any,  # noqa: ANN401
-    size: tuple[int, int],
-    classes: Mapping[str, str | None],
-    report: Report,
-) -> Iterator[Row]:
-    """Yield the faces of an annotation, their boxes clipped to the image."""
-    seen: dict[Box, tuple[int, str]] = {}
-    for face, item in enumerate(root.iterfind("{*}object")):
-        name = _text(item, "name")
-        if name not in classes:
+    annotation: voc.Annotation, image: Image, classes: Classes, first: int, report: Report
+) -> list[Row]:
+    """The faces of an annotation, their boxes clipped to the image.
+
+    An object of a dropped class is counted, whatever else is wrong with it.
+    """
+    _compare_name(annotation.filename, image.name, report)
+    rows: list[Row] = []  # of dropped classes first, then the others
+    kept = []
+    for item in annotation.objects:
+        if item.name in classes and classes[item.name] is None:
+            rows.append({"face": item.number, "name": item.name})
+        else:
+            kept.append(item)
+    _check_structure(annotation, kept, report)
+    _check_classes(kept, classes, report)
+    numbers = dict(_numbers([item for item in kept if not item.shape], report))
+    if _check_whole(annotation.size, list(numbers.values()), image, report):
+        boxes = dict(_whole_pixels(numbers, image, first, report))
+        names = {item.number: item.name for item in kept}
+        faces = _clipped(_without_twins(boxes, names, report), image, first, report)
+        rows += [{"name": names[row["face"]], **row} for row in faces]
+    return rows
+
+
+def _compare_name(filename: str, image: str, report: Report) -> None:
+    ours, theirs = stem(image).casefold(), stem(filename).casefold()
+    # The copy of an image whose name another has got its folder's name in front.
+    if filename and ours != theirs and not ours.endswith(f"-{theirs}"):
+        report("warning", f"its filename is {filename!r}, but its image by name is {image}")
+
+
+def _check_structure(
+    annotation: voc.Annotation, kept: Sequence[voc.Object], report: Report
+) -> None:
+    """Report what keeps objects from being read at all."""
+    if annotation.nested:
+        report(
+            "error",
+            f"{annotation.nested} <object> lie inside other elements, where they are not read; "
+            "move them directly into <annotation>",
+        )
+    elif not annotation.objects:
+        report("warning", "no face is annotated")
+    for shape, number in Counter(item.shape for item in kept if item.shape).items():
+        what = "export upright boxes (bndbox with xmin, ymin, xmax, ymax)"
+        report("error", f"holds {number} {shape}, which are not read: {what}")
+
+
+def _check_classes(objects: Iterable[voc.Object], classes: Classes, report: Report) -> None:
+    known = ", ".join(classes)
+    for item in objects:
+        if not item.name:
+            report("error", f"has no class; write one into <name> (known: {known})", item.number)
+        elif item.name not in classes:
             report(
                 "error",
-                f"unknown class {name!r} (known: {', '.join(classes)}); correct the file, or add "
-                "the class to datasets.<name>.classes",
-                face,
+                f"unknown class {item.name!r} (known: {known}){nearest(item.name, classes)}; "
+                "correct the file, or add the class to datasets.<name>.classes",
+                item.number,
             )
-        box = _box(item, face, report)
-        if box is None or not _lies_in(box, size, face, report):
+
+
+def _numbers(objects: Iterable[voc.Object], report: Report) -> Iterator[tuple[int, Box]]:
+    """Yield the boxes of objects as written, by the objects' numbers; report what is no number."""
+    for item in objects:
+        values = {key: voc.number(text) for key, text in item.corners.items()}
+        wrong = [
+            f"bndbox/{key} is {item.corners[key]!r}"
+            for key, value in values.items()
+            if value is None or abs(value) > MAX_COORDINATE
+        ]
+        if not item.bndboxes:
+            report("error", "has no bndbox; add it, or remove the object", item.number)
+        elif item.bndboxes > 1:
+            what = f"has {item.bndboxes} bndbox; make one object of each"
+            report("error", what, item.number)
+        elif wrong:
+            instead = f" (it holds {', '.join(item.extra)})" if item.extra else ""
+            what = f"{', '.join(wrong)}{instead}; write a plain number of pixels, as 12 or 12.5"
+            report("error", what, item.number)
+        else:
+            xmin, ymin, xmax, ymax = (value or 0.0 for value in values.values())
+            yield item.number, (xmin, ymin, xmax, ymax)
+
+
+def _check_whole(size: tuple[str, str], boxes: Sequence[Box], image: Image, report: Report) -> bool:
+    """Report what is wrong with a whole file, and return whether its boxes can be looked at."""
+    problem = box_checks.wrong_size(size, boxes, image) or box_checks.misread(boxes, image)
+    if problem:
+        report("error", problem)
+    elif all(voc.number(side or "0") == 0 for side in size):
+        report("repaired", f"gives no size; {image.name} has {image} pixels")
+    return not problem
+
+
+def _whole_pixels(
+    boxes: Mapping[int, Box], image: Image, first: int, report: Report
+) -> Iterator[tuple[int, Pixels]]:
+    """Yield the boxes that can be of the image, in whole pixels."""
+    for face, numbers in boxes.items():
+        xmin, ymin, xmax, ymax = map(round, numbers)
+        box = (xmin, ymin, xmax, ymax)
+        if box != numbers:
+            written = ", ".join(f"{number:.10g}" for number in numbers)
+            report("repaired", f"box ({written}) rounded to {box}", face)
+        problem = box_checks.wrong_box(box, image, first, [*boxes.values()])
+        if problem:
+            report("error", problem, face)
             continue
-        twin, its_name = seen.setdefault(box, (face, name))
-        if its_name != name:
-            report("error", f"has the box of object {twin}, which is {its_name}; correct one", face)
+        if xmin == xmax or ymin == ymax:
+            report("warning", f"box {box} is a line or a point, one pixel wide or high", face)
+        yield face, box
+
+
+def _without_twins(
+    boxes: Mapping[int, Pixels], names: Mapping[int, str], report: Report
+) -> Iterator[tuple[int, Pixels]]:
+    """Yield boxes but no box twice."""
+    seen: dict[Pixels, int] = {}
+    for face, box in boxes.items():
+        twin = seen.setdefault(box, face)
+        if names[twin] != names[face]:
+            what = f"has the box of object {twin}, which is {names[twin]}; correct one"
+            report("error", what, face)
         elif twin != face:
             report("repaired", f"the same as object {twin}; counted once", face)
             continue
-        width, height = size
-        clipped = (
-            max(box[0], 0), max(box[1], 0), min(box[2], width - 1), min(box[3], height - 1)
-        )  # fmt: skip
+        yield face, box
+
+
+def _clipped(
+    boxes: Iterable[tuple[int, Pixels]],
+    image: Image,
+    first: int,
+    report: Report,
+) -> Iterator[Row]:
+    """Yield faces with boxes as inclusive ranges of 0-based pixels, and what their edges tell."""
+    width, height = image.width, image.height
+    for face, box in boxes:
+        xmin, ymin, xmax, ymax = (each - first for each in box)
+        clipped = (max(xmin, 0), max(ymin, 0), min(xmax, width - 1), min(ymax, height - 1))
         # Kaggle writes xmax = width for a box that ends at the edge; a larger one overflows.
-        overflows = min(box) < 0 or box[2] > width or box[3] > height
+        overflows = min(xmin, ymin) < 0 or xmax > width or ymax > height
         if overflows:
-            report("repaired", f"box {box} reaches out of the image; cut to {clipped}", face)
+            shown = tuple(each + first for each in clipped)
+            report("repaired", f"box {box} reaches out of the image; cut to {shown}", face)
         yield {
             "face": face,
-            "name": name,
             **dict(zip(BOX, clipped, strict=True)),
             "overflows": overflows,
-            "on_the_edge": clipped != box and not overflows,
+            "on_the_edge": clipped != (xmin, ymin, xmax, ymax) and not overflows,
+            "begins": min(box[:2]),
+            "ends_at_size": box[2] == width or box[3] == height,
         }
 
 
-def _box(item: Any, face: int, report: Report) -> Box | None:  # noqa: ANN401
-    """The box of an object in whole pixels, or None, and report what is wrong."""
-    texts = {key: _text(item, "bndbox", key) for key in BOX}
-    numbers = []
-    for key, text in texts.items():
-        number = _number(text)
-        if number is None:
-            what = f"bndbox/{key} is {text!r}, and a number of pixels is wanted"
-            report("error", what, face)
-        else:
-            numbers.append(number)
-    if len(numbers) < len(BOX):
-        return None
-    xmin, ymin, xmax, ymax = map(round, numbers)
-    box = (xmin, ymin, xmax, ymax)
-    if any(number != round(number) for number in numbers):
-        report("repaired", f"box ({', '.join(texts.values())}) rounded to {box}", face)
-    return box
+def _issues_of_all(rows: Sequence[Row], classes: Classes, found: Sequence[Issue]) -> list[Issue]:
+    """Issues that no file shows by itself: no face at all, or numbers that are no pixels."""
+    faces = [row for row in rows if classes[row["name"]] is not None]
+    if not faces and not any(issue.severity == "error" for issue in found):
+        what = (
+            f"all faces ({len(rows)}) are of classes that datasets.<name>.classes maps to null; "
+            "map one of them to with_mask or without_mask"
+            if rows
+            else "no face is annotated in any file; add the annotations that hold them"
+        )
+        return [Issue(FOLDER, None, "error", what)]
+    reaches: dict[str, float] = {}
+    for row in faces:
+        reaches[row["file"]] = max(reaches.get(row["file"], 0), row["xmax"], row["ymax"])
+    sides = {row["file"]: min(row["width"], row["height"]) for row in faces}
+    problem = box_checks.percentages([(reach, sides[file]) for file, reach in reaches.items()])
+    return [Issue(file, None, "error", problem) for file in reaches] if problem else []
 
 
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _lies_in(box: Box, size: tuple[int, int], face: int, report: Report) -> bool:
-    xmin, ymin, xmax, ymax = box
-    if xmin > xmax or ymin > ymax:
-        report("error", f"box {box} has min above max; correct it", face)
-    elif xmax < 0 or ymax < 0 or xmin >= size[0] or ymin >= size[1]:
-        what = f"box {box} lies wholly outside the image of {size[0]} x {size[1]} pixels"
-        report("error", f"{what}; correct it", face)
-    else:
-        if xmin == xmax or ymin == ymax:
-            report("warning", f"box {box} is a line or a point, one pixel wide or high", face)
-        return True
-    return False
-
-
-def _table(rows: list[Row], classes: Mapping[str, str | None]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c != "label"])
-    table["label"] = table["name"].map(classes).map(CLASSES.index, na_action="ignore")
-    kept = table.dropna(subset="label").astype({"label": int})
-    return kept.sort_values(["image", "face"], kind="stable", ignore_index=True)[COLUMNS]
+def _table(faces: Sequence[Row], classes: Classes) -> pd.DataFrame:
+    table = pd.DataFrame(faces, columns=[c for c in COLUMNS if c != "label"])
+    table["label"] = table["name"].map(classes).map(CLASSES.index).astype(int)
+    return table.sort_values(["image", "face"], kind="stable", ignore_index=True)[COLUMNS]
 
 
 def _validation(
-    rows: list[Row],
-    classes: Mapping[str, str | None],
-    images: int,
-    left_out: list[str],
-    found: list[Issue],
+    rows: Sequence[Row], faces: Sequence[Row], boxes: str, found: Sequence[Issue]
 ) -> dict[str, Any]:
+    """Counts of all rows, those of dropped classes too, and of the boxes of faces that are used."""
+    all_classes, used_classes = (Counter(row["name"] for row in each) for each in (rows, faces))
+    begins = Counter(row["begins"] for row in faces)
     return {
-        "images": images - len(left_out),
         "faces": len(rows),
-        "classes": dict(sorted(Counter(row["name"] for row in rows).items())),
-        "faces_of_dropped_classes": sum(classes[row["name"]] is None for row in rows),
-        "boxes_on_the_edge": sum(row["on_the_edge"] for row in rows),
-        "boxes_overflowing": sum(row["overflows"] for row in rows),
-        "left_out": left_out,
+        "classes": dict(sorted(all_classes.items())),
+        "faces_of_dropped_classes": len(rows) - len(faces),
+        "dropped_classes": dict(sorted((all_classes - used_classes).items())),
+        "boxes_on_the_edge": sum(row["on_the_edge"] for row in faces),
+        "boxes_overflowing": sum(row["overflows"] for row in faces),
+        "pixels_counted": {
+            "boxes": boxes,
+            "begin_at_0": begins[0],
+            "begin_at_1": begins[1],
+            "end_at_size": sum(row["ends_at_size"] for row in faces),
+        },
         "severities": issues.count(found),
         "issues": [issue._asdict() for issue in found],
     }

@@ -1,71 +1,212 @@
-"""Near-duplicate images: difference hashes, and groups of images of one scene."""
+"""Near-duplicate images: copies of one original, found by their names and by their faces."""
 
-from collections.abc import Iterable
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import PurePath
 
 import cv2
 import numpy as np
 import pandas as pd
+from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+from tqdm import tqdm
 
-HASH_SIDE = 16
-# On the 853 images of the study, 14 pairs lie at 0-11 of 256 bits and show the same scene; the
-# next pair lies at 24 and does not.
-MAX_HASH_DISTANCE = 16
+from facemask.columns import BOX
+from facemask.config.data import NearDuplicates
+from facemask.data.images import THUMBNAIL as SIDE
+
+# The first look compares the lowest frequencies, FREQUENCIES along each side. Of the images whose
+# correlation with another is above that of a candidate, the nearest ones get the second look.
+FREQUENCIES, NEIGHBOURS = 6, 50
+CANDIDATE, CROPPED_CANDIDATE = 0.85, 0.7
+# The second look compares brightness relative to its surroundings (a standard deviation, px of a
+# thumbnail) inside faces: within their boxes shrunk by this factor, as the edges of faces that were
+# cut out look alike.
+SURROUNDINGS, INSIDE = 3.0, 0.8
+# Alignment: px of the planes it is found on, and the share of faces that both images must show.
+ALIGNED, SHOWN = 64, 0.5
+FLATTEST = 1e-6  # a norm
+
+Turn = tuple[bool, bool, bool]  # transposed, then mirrored, then upside down
+TURNS: list[Turn] = [(a, b, c) for a, b, c in itertools.product((False, True), repeat=3)]
+Pair = tuple[int, int]
 
 
-def difference_hash(image: np.ndarray) -> bytes:
-    """Return 256 bits: where brightness rises from left to right.
+def group(
+    images: pd.DataFrame, faces: pd.DataFrame, thumbnails: np.ndarray, how: NearDuplicates
+) -> pd.Series:
+    """Group images that are copies of one original; chains are joined.
+
+    Two images are copies if they are named after the same one, as in exports of augmented images,
+    or if their faces look alike at the same places, also if one of them is mirrored or turned by
+    90°. An image without faces is no copy by its looks.
 
     Args:
-        image: uint8 RGB, shape (height, width, 3).
-
-    Source: N. Krawetz, "Kind of Like That", hackerfactor.com, 2013 (dHash), at 16 x 16 cells.
-    """
-    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    cells = cv2.resize(gray, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
-    return np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes()
-
-
-def same_scene(hashes: Iterable[str]) -> np.ndarray:
-    """Group images whose hashes differ in at most MAX_HASH_DISTANCE bits, chains joined.
-
-    Args:
-        hashes: hexadecimal difference hashes, one per image.
+        images: the table of `images.inventory`.
+        faces: the table of `annotations.parse`.
+        thumbnails: `images.thumbnail` of each image, uint8 (N, s, s).
+        how: how alike the faces of copies are, and whether one may be a crop of the other.
 
     Returns:
-        int array: the group of each image, numbered from 0.
+        The group of each image, numbered from 0, indexed by the image's name.
     """
-    packed = np.array([np.frombuffer(bytes.fromhex(text), np.uint8) for text in hashes])
-    if not len(packed):
-        return np.zeros(0, int)
-    distinct, which = np.unique(packed, axis=0, return_inverse=True)
-    first, second = _candidates(np.unpackbits(distinct, axis=1))
-    apart = np.bitwise_count(distinct[first] ^ distinct[second]).sum(axis=1, dtype=np.int64)
-    near = apart <= MAX_HASH_DISTANCE
-    edges = coo_array(
-        (np.ones(near.sum(), bool), (first[near], second[near])), shape=2 * (len(distinct),)
-    )
-    scene = connected_components(edges, directed=False)[1]
+    pairs = [*_of_one_name(images["image"]), *_of_same_faces(images, faces, thumbnails, how)]
+    first, second = np.array(pairs, int).reshape(-1, 2).T
+    edges = coo_array((np.ones(len(pairs), bool), (first, second)), shape=2 * (len(images),))
+    labels = connected_components(edges, directed=False)[1]
     # Numbered in the order of the images.
-    return pd.factorize(scene[which])[0]
+    return pd.Series(pd.factorize(labels)[0], images["image"], name="group")
 
 
-def _candidates(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return pairs of rows among which are all that differ in at most MAX_HASH_DISTANCE bits.
+def original(name: str) -> str:
+    """Return the name of the image that another is a copy of.
 
-    If at most MAX_HASH_DISTANCE bits differ, at least one of MAX_HASH_DISTANCE + 1 parts is equal:
-    only rows that share a part are paired.
+    Roboflow's exports name a copy of a.jpg a_jpg.rf.HASH.jpg.
     """
-    pairs = [np.empty((2, 0), int)]
-    parts = MAX_HASH_DISTANCE + 1
-    for part in range(parts):
-        key = np.packbits(bits[:, part::parts], axis=1)
-        order = np.lexsort(key.T)
-        key = key[order]
-        shift = 1
-        while (equal := (key[shift:] == key[:-shift]).all(axis=1)).any():
-            pairs.append(np.stack([order[:-shift][equal], order[shift:][equal]]))
-            shift += 1
-    first, second = np.concatenate(pairs, axis=1)
-    return first, second
+    before, mark, _ = name.partition(".rf.")
+    path = PurePath(name)
+    return before if mark else f"{path.stem}_{path.suffix[1:]}"
+
+
+def turned(planes: np.ndarray, turn: Turn) -> np.ndarray:
+    """Return planes (…, s, s) transposed, mirrored and put upside down, as a turn says."""
+    transposed, mirrored, upside_down = turn
+    planes = planes.swapaxes(-1, -2) if transposed else planes
+    return planes[..., :: -1 if upside_down else 1, :: -1 if mirrored else 1]
+
+
+def _of_one_name(names: pd.Series) -> Iterator[Pair]:
+    for rows in pd.Series(range(len(names))).groupby(names.map(original).to_numpy()):
+        yield from itertools.pairwise(rows[1])
+
+
+def _of_same_faces(
+    images: pd.DataFrame, faces: pd.DataFrame, thumbnails: np.ndarray, how: NearDuplicates
+) -> Iterator[Pair]:
+    boxes = _boxes(images, faces)
+    rows = np.array(list(boxes), int)
+
+    @cache
+    def masked(row: int) -> np.ndarray:
+        return _mask(boxes[row])
+
+    likeness = _aligned_likeness if how.crops else _likeness
+    candidates = _candidates(thumbnails[rows], CROPPED_CANDIDATE if how.crops else CANDIDATE)
+    for one, two, turn in tqdm(candidates, "near-duplicates", unit="pair", disable=not how.crops):
+        first, second = rows[one], rows[two]
+        other = (turned(each, TURNS[turn]) for each in (thumbnails[second], masked(second)))
+        if likeness(thumbnails[first], masked(first), *other) >= how.similarity:
+            yield first, second
+
+
+def _boxes(images: pd.DataFrame, faces: pd.DataFrame) -> Mapping[int, np.ndarray]:
+    """The boxes of each row of images that has faces, half-open, in px of its thumbnail."""
+    sides = np.tile(faces[["width", "height"]].to_numpy(), 2)
+    boxes = SIDE * (faces[BOX].to_numpy() + np.array([0, 0, 1, 1])) / sides
+    rows = pd.Series(range(len(images)), images["image"])
+    return {rows[image]: boxes[of_it] for image, of_it in faces.groupby("image").indices.items()}
+
+
+def _mask(boxes: np.ndarray) -> np.ndarray:
+    """Where a thumbnail shows faces, bool (s, s)."""
+    mask = np.zeros((SIDE, SIDE), bool)
+    low, high = boxes[:, :2], boxes[:, 2:]
+    centre, half = (low + high) / 2, np.maximum(INSIDE * (high - low) / 2, 2)
+    corners = np.concatenate([centre - half, centre + half], axis=1)
+    for x0, y0, x1, y1 in np.rint(corners).clip(0, SIDE).astype(int):
+        mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def _candidates(thumbnails: np.ndarray, correlation: float) -> list[tuple[int, int, int]]:
+    """Return pairs of rows that look alike from afar, and the turn of the second that does it."""
+    if len(thumbnails) < 2:
+        return []
+    reach, nearest = math.sqrt(2 - 2 * correlation), min(NEIGHBOURS, len(thumbnails))
+    # Means of 4 x 4 px hold all low frequencies.
+    small = thumbnails.reshape(len(thumbnails), SIDE // 4, 4, SIDE // 4, 4).mean(axis=(2, 4))
+    vectors, found = _low_frequencies(small), []
+    for turn, how in enumerate(TURNS):
+        tree = cKDTree(_low_frequencies(turned(small, how)))
+        distance, near = tree.query(vectors, nearest, distance_upper_bound=reach, workers=-1)
+        first, rank = np.nonzero(near < len(thumbnails))
+        second = near[first, rank]
+        found.append(np.stack([first, second, np.full(len(first), turn), distance[first, rank]]))
+    columns = ["first", "second", "turn", "apart"]
+    table = pd.DataFrame(np.concatenate(found, axis=1).T, columns=columns)
+    pairs = table[table["first"] != table["second"]].sort_values("apart", kind="stable")
+    # A turn of the first is the reverse turn of the second.
+    unordered = pd.DataFrame(np.sort(pairs[["first", "second"]], axis=1), pairs.index)
+    best = pairs[~unordered.duplicated()]
+    return [*best[["first", "second", "turn"]].astype(int).itertuples(index=False, name=None)]
+
+
+def _low_frequencies(planes: np.ndarray) -> np.ndarray:
+    """Return vectors; a distance d of two is a correlation of 1 - d² / 2."""
+    waves = dctn(planes, axes=(1, 2), norm="ortho")[:, :FREQUENCIES, :FREQUENCIES]
+    vectors = waves.reshape(len(waves), -1)[:, 1:]  # without the mean
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), FLATTEST)
+
+
+def _likeness(
+    first: np.ndarray, faces: np.ndarray, second: np.ndarray, others: np.ndarray
+) -> float:
+    """Return the correlation of two thumbnails where either shows faces."""
+    shown = faces | others
+    one, other = _detail(first)[shown], _detail(second)[shown]
+    return float(one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), FLATTEST))
+
+
+def _detail(thumbnail: np.ndarray) -> np.ndarray:
+    plane = np.ascontiguousarray(thumbnail, np.float32)
+    return plane - cv2.GaussianBlur(plane, (0, 0), SURROUNDINGS)
+
+
+def _aligned_likeness(
+    first: np.ndarray, faces: np.ndarray, second: np.ndarray, others: np.ndarray
+) -> float:
+    """Return the correlation as they are or, if that is higher, aligned in either direction."""
+    one = _seen_in(first, faces, second, others)
+    aligned = min(one, _seen_in(second, others, first, faces)) if one > 0 else 0.0
+    return max(aligned, _likeness(first, faces, second, others))
+
+
+def _seen_in(first: np.ndarray, faces: np.ndarray, second: np.ndarray, others: np.ndarray) -> float:
+    """Return the correlation of a thumbnail with that part of another that shows the same."""
+    warp = _alignment(first, second)
+    if warp is None:
+        return 0.0
+
+    def moved(plane: np.ndarray, border: int) -> np.ndarray:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(plane, warp, (SIDE, SIDE), flags=flags, borderMode=border)
+
+    inside = moved(np.full((SIDE, SIDE), 255, np.uint8), cv2.BORDER_CONSTANT) == 255
+    if (faces & inside).sum() < SHOWN * faces.sum():
+        return 0.0
+    theirs = moved(others.astype(np.uint8), cv2.BORDER_CONSTANT) > 0
+    second = moved(np.ascontiguousarray(second), cv2.BORDER_REPLICATE)
+    return _likeness(first, faces & inside, second, theirs & inside)
+
+
+def _alignment(first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
+    """Return the affine map (2, 3) from px of one thumbnail to those of another, if there is one.
+
+    Source: G. Evangelidis, E. Psarakis, "Parametric Image Alignment Using Enhanced Correlation
+    Coefficient Maximization", PAMI 2008.
+    """
+    sides = (ALIGNED, ALIGNED)
+    one, other = (cv2.resize(each, sides, interpolation=cv2.INTER_AREA) for each in (first, second))
+    start = np.eye(2, 3, dtype=np.float32)
+    until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-3)
+    try:
+        found = cv2.findTransformECC(one, other, start, cv2.MOTION_AFFINE, until)[1]
+    except cv2.error:  # it does not converge
+        return None
+    warp = np.array(found)
+    warp[:, 2] *= SIDE / ALIGNED
+    return warp

@@ -1,63 +1,74 @@
 """Bring images and annotations into one folder; the user's own files are only read."""
 
+import contextlib
 import os
+import re
 import shutil
 import stat
-import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 
 from tqdm import tqdm
 
-from facemask.data import synthetic
-from facemask.data.images import FORMATS
-from facemask.errors import DISK_ERRORS, InputError
+from facemask.data import foreign, layout, synthetic
+from facemask.data.issues import Issue
+from facemask.errors import DISK_ERRORS, InputError, listed
+from facemask.io import user_path
 
-Item = TypeVar("Item")
+Fetched = tuple[dict[str, str], list[Issue]]
+# Copies a file of a source, by its name there, to a path.
+Copy = Callable[[str, Path], None]
 
 # What reading a zip file raises that is none, or is cut, encrypted or changed.
 SPOILT = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, UnicodeDecodeError, zlib.error)
+ARCHIVES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+UTF8 = 0x800  # the flag of a zip's member whose name is UTF-8
 
 # A zip that grows by more than both of these is a bomb: images are compressed already, and XML
 # shrinks to a tenth.
 MAX_RATIO, MAX_UNPACKED = 100, 100_000_000
 
 
-def fetch(source: str, folder: Path) -> None:
+def fetch(source: str, folder: Path) -> Fetched:
     """Write `folder/images/*` and `folder/annotations/*.xml` from a source.
 
     Args:
         source: `synthetic:N` (N images drawn by the project), `kaggle:OWNER/NAME` (downloaded with
             kagglehub), or the path of a folder or zip that holds images and Pascal-VOC XML files,
             in any layout of folders.
-        folder: where to; its images and annotations are made anew.
+        folder: where to; empty or not there.
+
+    Returns:
+        The path in the source of each copy, by its path in the folder; and what is not copied, as
+        `layout.choose` returns it.
 
     Raises:
-        InputError: the source does not exist, cannot be read, holds no annotated images, or
-            overlaps `folder`.
+        InputError: the source does not exist, cannot be read, or holds no annotated images.
     """
     kind, _, rest = source.partition(":")
-    path = Path(source).expanduser()
-    theirs, ours = path.resolve(), folder.resolve()
+    if kind == "synthetic":
+        synthetic.draw_dataset(folder, _count(rest, source))
+        drawn = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
+        return dict(zip(drawn, drawn, strict=True)), []
+    path = _download(rest) if kind == "kaggle" else user_path(source)
+    if path.is_file():
+        return _unpack(path, folder)
+    return _copy_folder(path, folder)
+
+
+def check_apart(source: str, folder: Path) -> None:
+    """Check that a source and the folder of its copies are not within one another.
+
+    Raises:
+        InputError: they are, and the source would be overwritten.
+    """
+    theirs, ours = user_path(source).resolve(), folder.resolve()
     if theirs.is_relative_to(ours) or ours.is_relative_to(theirs):
         raise InputError(
             f"source {source!r} overlaps {folder}, which is overwritten: keep your files elsewhere"
         )
-    # DVC does not delete this folder before the stage runs (persist), so that a source that lies in
-    # it is still there to be refused.
-    for kind_of_file in ("images", "annotations"):
-        shutil.rmtree(folder / kind_of_file, ignore_errors=True)
-    if kind == "synthetic":
-        synthetic.draw_dataset(folder, _count(rest, source))
-    elif kind == "kaggle":
-        _copy_folder(_download(rest), folder)
-    elif path.is_file():
-        _unpack(path, folder)
-    else:
-        _copy_folder(path, folder)
 
 
 def image_paths(folder: Path) -> list[Path]:
@@ -85,34 +96,78 @@ def _download(handle: str) -> Path:
         ) from error
 
 
-def _copy_folder(source: Path, folder: Path) -> None:
+def _copy_folder(source: Path, folder: Path) -> Fetched:
     if not source.is_dir():
         raise InputError(
             f"source {str(source)!r} is neither a folder nor a zip file: give the path of one in "
             "datasets.<name>.source, or synthetic:N, or kaggle:OWNER/NAME"
         )
-    paths = [Path(root, name) for root, _, names in os.walk(source) for name in names]
-    targets = _targets({path: path.relative_to(source).as_posix() for path in paths}, source)
-    for path, target in _with_progress(targets, folder):
+    paths, links = _walk(source)
+
+    def copy(name: str, target: Path) -> None:
         try:
-            shutil.copyfile(path, target)
+            shutil.copyfile(paths[name], target)
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise
             raise InputError(
-                f"{path}: cannot be copied ({error.strerror}); repair or remove it"
+                f"{paths[name]}: cannot be copied ({error.strerror}); repair or remove it"
             ) from error
 
+    targets, issues = _chosen(source, paths, lambda name: paths[name].read_bytes())
+    return _copied(targets, folder, copy), [*issues, *links]
 
-def _unpack(source: Path, folder: Path) -> None:
+
+def _walk(source: Path) -> tuple[dict[str, Path], list[Issue]]:
+    """The files of a folder by their names in it; links to folders, which are not followed."""
+    paths, links = {}, []
+
+    def refuse(error: OSError) -> None:
+        raise InputError(
+            f"{error.filename}: cannot be read ({error.strerror}); change its permissions"
+        ) from error
+
+    for root, folders, names in os.walk(source, onerror=refuse):
+        for name in names:
+            path = Path(root, name)
+            paths[_decoded(path.relative_to(source).as_posix())] = path
+        for name in filter(lambda name: Path(root, name).is_symlink(), folders):
+            place = _decoded(Path(root, name).relative_to(source).as_posix())
+            what = "a link to a folder, which is not followed; copy the folder there"
+            links.append(Issue(f"{place}/", None, "skipped", what))
+    return paths, links
+
+
+def _decoded(name: str) -> str:
+    """A name as text: of bytes that are no UTF-8, Python makes what no file can hold."""
+    try:
+        return _printable(os.fsencode(name).decode())
+    except UnicodeDecodeError:
+        return _printable(os.fsencode(name).decode("cp1252", "replace"))
+
+
+def _printable(name: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f]", "_", name)
+
+
+def _unpack(source: Path, folder: Path) -> Fetched:
+    if source.name.lower().endswith(ARCHIVES):
+        raise InputError(
+            f"{source}: of archives only zip files are read; unpack it, and give the folder in "
+            "datasets.<name>.source"
+        )
     try:
         with zipfile.ZipFile(source) as archive:
-            members = {info: info.filename for info in archive.infolist() if _is_file(info)}
-            targets = _targets(members, source)
-            _check_growth([info for info, _ in targets], source, folder)
-            for info, target in _with_progress(targets, folder):
-                with archive.open(info) as packed, target.open("wb") as file:
+            members = {_member(info): info for info in archive.infolist() if _is_file(info)}
+
+            def copy(name: str, target: Path) -> None:
+                with archive.open(members[name]) as packed, target.open("wb") as file:
                     shutil.copyfileobj(packed, file)
+
+            _check_packing(members.values())
+            targets, issues = _chosen(source, members, lambda name: archive.read(members[name]))
+            _check_growth([members[name] for name in targets], source, folder)
+            return _copied(targets, folder, copy), issues
     except SPOILT as error:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise
@@ -122,11 +177,30 @@ def _unpack(source: Path, folder: Path) -> None:
         ) from error
 
 
-def _check_growth(members: list[zipfile.ZipInfo], source: Path, folder: Path) -> None:
+def _member(info: zipfile.ZipInfo) -> str:
+    """The name of a file in a zip, wherever that was made, without what leads out of a folder."""
+    name = info.filename
+    if not info.flag_bits & UTF8:
+        # Read as code page 437, which is what names without the flag should be and seldom are.
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    parts = re.sub(r"^[A-Za-z]:", "", name.replace("\\", "/")).split("/")
+    return _printable("/".join(part for part in parts if part not in ("", ".", "..")))
+
+
+def _is_file(info: zipfile.ZipInfo) -> bool:
+    is_folder = info.filename.endswith(("/", "\\"))
+    return not is_folder and not stat.S_ISLNK(info.external_attr >> 16)
+
+
+def _check_packing(members: Iterable[zipfile.ZipInfo]) -> None:
     for info in members:
         # Other ways of packing unpack more than the header states before it is cut.
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise zipfile.BadZipFile(f"{info.filename} is packed in a way that images are not")
+
+
+def _check_growth(members: list[zipfile.ZipInfo], source: Path, folder: Path) -> None:
     packed, unpacked = source.stat().st_size, sum(info.file_size for info in members)
     grows = f"{source}: its {packed / 1e6:,.1f} MB unpack to {unpacked / 1e6:,.1f} MB"
     if unpacked > max(MAX_UNPACKED, MAX_RATIO * packed):
@@ -137,44 +211,25 @@ def _check_growth(members: list[zipfile.ZipInfo], source: Path, folder: Path) ->
         raise InputError(f"{grows}, but {folder} has room for {free / 1e6:,.1f} MB; make room")
 
 
-def _is_file(info: zipfile.ZipInfo) -> bool:
-    return not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
-
-
-def _targets(names: dict[Item, str], source: Path) -> list[tuple[Item, str]]:
-    """Choose the files to take and where each goes: only the last part of a name is ever used."""
-    taken: dict[str, str] = {}
-    targets, twins = [], []
-    for item, name in sorted(names.items(), key=lambda pair: pair[1]):
-        file = PurePosixPath(name)
-        kind = _kind(file)
-        if kind is None or "__MACOSX" in file.parts:
-            continue
-        target = f"{kind}/{file.name}"
-        # Some disks take names for one that differ in case, or in how an accent is written.
-        first = taken.setdefault(unicodedata.normalize("NFC", target).casefold(), name)
-        if first != name:
-            twins.append(f"{first} and {name}")
-        targets.append((item, target))
-    if twins:
-        raise InputError(
-            f"{source}: these have the same file name; rename one of each, or give the folder that "
-            "holds just one:\n  " + "\n  ".join(twins)
-        )
+def _chosen(
+    source: Path, names: Collection[str], read: Callable[[str], bytes]
+) -> tuple[dict[str, str], list[Issue]]:
+    """The files to copy, of which there are images and annotations, and what is left."""
+    targets, issues = layout.choose(names, read)
     for kind in ("images", "annotations"):
-        if not any(target.startswith(kind) for target in taken):
-            raise InputError(f"{source}: no {kind} found (images and Pascal-VOC XML wanted)")
-    return targets
+        if not any(target.startswith(kind) for target in targets.values()):
+            left = "".join(f"\n  {line}" for line in [listed([*map(str, issues)])] if issues)
+            raise InputError(
+                f"{source}: no {kind} found (images and Pascal-VOC XML wanted){left}"
+                + (f"\nOther annotations: {foreign.CONVERT}" if kind == "annotations" else "")
+            )
+    return targets, issues
 
 
-def _kind(file: PurePosixPath) -> str | None:
-    if file.suffix.lower() in FORMATS:
-        return "images"
-    return "annotations" if file.suffix.lower() == ".xml" else None
-
-
-def _with_progress(targets: list[tuple[Item, str]], folder: Path) -> Iterator[tuple[Item, Path]]:
+def _copied(targets: Mapping[str, str], folder: Path, copy: Copy) -> dict[str, str]:
+    """Copy files under a progress bar; return the names of the originals by those of the copies."""
     for kind in ("images", "annotations"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-    for item, target in tqdm(targets, desc="fetch", unit="file"):
-        yield item, folder / target
+    for name, target in tqdm(targets.items(), desc="fetch", unit="file"):
+        copy(name, folder / target)
+    return {target: name for name, target in targets.items()}

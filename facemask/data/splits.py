@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facemask.config.data import Split
+from facemask.config.data import Split, folds
 from facemask.errors import InputError
 
 
@@ -125,7 +125,7 @@ def leaking(splits: pd.DataFrame, groups: pd.Series) -> int:
 def summary(
     splits: pd.DataFrame,
     extra: pd.DataFrame,
-    images: pd.DataFrame,
+    groups: pd.Series,
     validation: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the counts of counts.json: images, faces, crops by class, samples by split.
@@ -133,7 +133,7 @@ def summary(
     Args:
         splits: what `split` returned.
         extra: what `only_training` returned.
-        images: the table of `images.inventory`.
+        groups: the group of each image, indexed by image name.
         validation: what `annotations.parse` returns about the dataset.
     """
     crops = splits[splits["flip"] == 0]
@@ -149,7 +149,7 @@ def summary(
         **{name: int(sizes[name]) for name in ("train", "val", "test")},
         "extra_crops": len(extra),
         "extra_crops_without_mask": int((extra["label"] == 0).sum()),
-        "leaking_test_samples": leaking(splits, images.set_index("image")["group"]),
+        "leaking_test_samples": leaking(splits, groups),
     }
 
 
@@ -166,26 +166,31 @@ def _one_fold(
     rows: pd.Index, labels: pd.Series, group: pd.Series, share: float, seed: int, fold: int
 ) -> np.ndarray:
     """Return the positions in `rows` of one stratified fold of about `share` of them."""
-    folds = max(2, round(1 / share))
-    if fold >= folds:
+    number = folds(share)
+    if group[rows].nunique() < number:
+        raise InputError(_too_few_groups(group[rows], number))
+    # Not of the rarer class: of that some folds may have none, which `_checked` then says.
+    if (most := labels[rows].value_counts().iloc[0]) < number:
         raise InputError(
-            f"splits.<name>.fold is {fold}, but there are {folds}: give one of 0..{folds - 1}"
-        )
-    if group[rows].nunique() < folds:
-        raise InputError(
-            f"split: {group[rows].nunique()} groups of images do not make {folds} folds; "
-            "raise test or val of the split, lower crop.min_area, or add images"
+            f"split: too few samples, at most {most} of each class for {number} folds; raise test "
+            "or val of the split, lower crop.min_area, or add images"
         )
     # Takes a second, which a random split need not wait for.
     from sklearn.model_selection import StratifiedGroupKFold
 
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    try:
-        return list(splitter.split(rows, labels[rows], group[rows]))[fold][1]
-    except ValueError as error:  # neither class has as many samples as there are folds
-        raise InputError(
-            f"split: too few samples ({error}); lower crop.min_area, or add images"
-        ) from error
+    splitter = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
+    return list(splitter.split(rows, labels[rows], group[rows]))[fold][1]
+
+
+def _too_few_groups(group: pd.Series, folds: int) -> str:
+    """What to do when images are too few, or too many are taken for copies of one another."""
+    largest = group.value_counts().iloc[0]
+    return (
+        f"split: {group.nunique()} groups of images do not make {folds} folds; the largest group "
+        f"has {largest} of {len(group)} crops. report/near_duplicates.jpg shows which images are "
+        "taken for copies of one another. If they are not, raise near_duplicates.similarity; if "
+        "they are, add images, lower crop.min_area, or raise test or val of the split"
+    )
 
 
 def _checked(splits: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 from keras import layers
 
 from facemask.config.training import Backbone
-from facemask.errors import InputError
+from facemask.errors import InputError, nearest
+from facemask.io import user_path
 
 RANDOM_SEED = 0
 
@@ -30,7 +31,8 @@ def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
         preprocessing inside; and what was loaded: imagenet, random, or the file's path.
 
     Raises:
-        InputError: no such application, or its weights are missing or do not fit.
+        InputError: no such application, too small an input, or weights that are missing or do not
+            fit.
     """
     network, preprocess, loaded = build_application(
         backbone.application, backbone.input_size, weights
@@ -62,31 +64,30 @@ def build_application(
     application = getattr(keras.applications, name, None)
     if not inspect.isfunction(application):
         raise InputError(
-            f"backbones: keras.applications has no network {name!r}; "
-            "give a name as it stands there, such as MobileNetV2"
+            f"backbones: keras.applications has no network {name!r}"
+            f"{nearest(name, vars(keras.applications))}; give a name as it stands there"
         )
     # An application's module also holds its preprocessing.
     module = sys.modules[application.__module__]
     loaded = weights
     if weights not in ("imagenet", "random"):
-        loaded = str(
-            _weights_file(Path(weights).expanduser(), name.lower(), module.__name__.split(".")[-1])
-        )
+        names = [module.__name__.split(".")[-1], name.lower()]
+        loaded = str(_weights_file(user_path(weights), names))
     keras.utils.set_random_seed(RANDOM_SEED)
+    shape = {"include_top": False, "input_shape": (size, size, 3)}
     try:
-        network = application(
-            include_top=False,
-            weights=None if weights == "random" else loaded,
-            input_shape=(size, size, 3),
-        )
-    except Exception as error:
+        network = application(**shape, weights=None)
+    except ValueError as error:
         raise InputError(
-            f"{name} could not be built with the weights {loaded}: {error}\n"
-            "Put a whole file there, or set datasets.<name>.weights to imagenet, random or a "
-            "folder of files"
+            f"{name} does not take images of {size} px: {error}\n"
+            "Give backbones.<name>.input_size another size, which arrays.sizes holds too"
         ) from error
     if weights == "random":
         _settle_normalisation(network, module.preprocess_input)
+    elif weights == "imagenet":
+        network = _with_downloaded_weights(lambda: application(**shape, weights=weights), name)
+    else:
+        _load_weights(network, loaded, name)
     return network, module.preprocess_input, loaded
 
 
@@ -105,16 +106,54 @@ def weights_digest(model: keras.Model, loaded: str) -> str:
     return digest.hexdigest()
 
 
-def _weights_file(folder: Path, application: str, module: str) -> Path:
-    for name in (application, module):
+def _with_downloaded_weights(build: Callable[[], keras.Model], name: str) -> keras.Model:
+    try:
+        return build()
+    except Exception as error:  # Keras raises no other for a failed download
+        raise InputError(
+            f"{name}: the weights imagenet could not be loaded: {error}\n"
+            "Keras downloads them into ~/.keras/models; if a file there is not whole, delete it. "
+            "Without a network, download the file of that address elsewhere, put it into a folder, "
+            "and give -S 'datasets.<name>.weights=\"FOLDER\"'"
+        ) from error
+
+
+def _load_weights(network: keras.Model, file: str, name: str) -> None:
+    try:
+        network.load_weights(file)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).partition("\n")[0]
+        raise InputError(
+            f"{file} does not hold the weights of {name} without its top: {first}\n"
+            "Put a whole file of that network there (Keras' own end in _notop.h5), or set "
+            "datasets.<name>.weights to imagenet, random or another folder"
+        ) from error
+
+
+def _weights_file(folder: Path, names: Sequence[str]) -> Path:
+    """Return the one file of a network, which has several names, in a folder."""
+    wanted = " or ".join(f"{name}*.h5" for name in dict.fromkeys(names))
+    if folder.is_file():
+        raise InputError(
+            f"weights {folder} is a file, and a folder is wanted: set datasets.<name>.weights to "
+            f"{folder.absolute().parent}, and name the file {names[0]}.weights.h5 if it is not "
+            f"{wanted}"
+        )
+    if not folder.is_dir():
+        hint = nearest(folder.name, ["imagenet", "random"])
+        raise InputError(
+            f"there is no folder of weights {folder.absolute()}{hint}: set datasets.<name>.weights "
+            f"to a folder that holds {wanted}, to imagenet or to random"
+        )
+    for name in names:
         if (exact := folder / f"{name}.weights.h5").exists():
             return exact
-    found = sorted({*folder.glob(f"{module}*.h5"), *folder.glob(f"{application}*.h5")})
+    found = sorted({path for name in names for path in folder.glob(f"{name}*.h5")})
     if len(found) != 1:
         holds = ", ".join(path.name for path in found) or "none"
         raise InputError(
-            f"weights folder {folder}: one file {module}*.h5 is wanted, found {holds}; "
-            "put it there, or set datasets.<name>.weights to imagenet or random"
+            f"weights folder {folder}: one file {wanted} is wanted, found {holds}; put it there, "
+            "or set datasets.<name>.weights to another folder, imagenet or random"
         )
     return found[0]
 

@@ -109,9 +109,10 @@ def _beside(
 
 
 def _values(base: Experiment, name: str, best: Mapping[str, Any]) -> pd.DataFrame:
+    dense = base.network.dense
     study = {
-        "layers": len(base.network.dense),
-        "units": base.network.dense[0],
+        "layers": len(dense),
+        "units": dense[0] if dense else 0,
         "shared_dropout": base.dropout.shared,
         "label_dropout": base.dropout.label,
         "box_dropout": base.dropout.box,
