@@ -29,6 +29,7 @@ from conftest import (
     run,
 )
 
+from facemask.columns import PREDICTED
 from facemask.data.synthetic import draw_dataset
 from stages import localize
 from stages.common import run_stage
@@ -556,7 +557,54 @@ def test_the_ci_gate_runs_the_commands_of_the_readme():
     assert "\npytest -m slow --cov --cov-append" in gate
 
 
+def documented(page, name):
+    """The code of a page's section "Use one", for another network."""
+    section = (ROOT / page).read_text().split("\n## Use one\n")[1]
+    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    assert code.count('"models/') == 1
+    return re.sub(r'"models/\w+"', f'"models/{name}"', code)
+
+
+def check_documented(folder, page, name, monkeypatch):
+    """Run it as it stands, and then its function on crops of all sizes."""
+    monkeypatch.chdir(folder)
+    found = {}
+    exec(documented(page, name), found)
+    samples, predictions = (
+        pd.read_csv(path).set_index("sample")
+        for path in ("data/samples.csv", f"models/{name}/predictions.csv")
+    )
+    both = samples.loc[samples.index.intersection(predictions.index)]
+    by_size = both.assign(area=(both["x1"] - both["x0"]) * (both["y1"] - both["y0"]))
+    by_size = by_size.sort_values("area")
+    chosen = [found["sample"].name, *by_size.index[:3], *by_size.index[-3:]]
+    chosen += by_size.index[by_size["flip"] == 1][:2].tolist()
+    for number in chosen:
+        row, recorded = samples.loc[number], predictions.loc[number]
+        crop = found["read_rgb"](folder / "data/raw/images" / row["image"])
+        crop = crop[row["y0"] : row["y1"], row["x0"] : row["x1"]]
+        crop = crop[:, ::-1] if row["flip"] else crop
+        probability, box = found["predict"](np.ascontiguousarray(crop))
+        assert probability == pytest.approx(recorded["probability"], abs=1e-6)
+        sides = np.tile(crop.shape[1::-1], 2)
+        np.testing.assert_allclose(
+            np.array(box) / sides, recorded[PREDICTED].to_numpy(float), atol=1e-6
+        )
+
+
+def test_the_documented_code_gives_the_recorded_predictions(project, monkeypatch):
+    check_documented(project, "docs/experiments.md", "mobilenet_1", monkeypatch)
+
+
 # The pipelines beyond the study.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOCALIZERS)
+def test_the_documented_code_of_localizers_gives_the_recorded_predictions(
+    beyond, monkeypatch, name
+):
+    check_documented(beyond[0], "docs/localizers.md", name, monkeypatch)
 
 
 @pytest.fixture(scope="module")
