@@ -147,13 +147,13 @@ def test_stretching_to_a_larger_square_stays_between_the_crop_s_values():
 def test_every_image_is_decoded_once_for_all_sizes_and_flips(
     images, samples, tmp_path, monkeypatch
 ):
-    decode, decoded = cv2.imdecode, Counter()
+    decode, decoded = cv2.imdecodeWithMetadata, Counter()
 
-    def counting(data, *arguments):
+    def counting(data, **options):
         decoded[data.tobytes()] += 1
-        return decode(data, *arguments)
+        return decode(data, **options)
 
-    monkeypatch.setattr(cv2, "imdecode", counting)
+    monkeypatch.setattr(cv2, "imdecodeWithMetadata", counting)
     packed(samples, images[0], tmp_path)
     # 1.png has no sample and is not opened at all.
     assert decoded == {(images[0] / name).read_bytes(): 1 for name in ("0.png", "2.png")}

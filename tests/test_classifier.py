@@ -71,7 +71,7 @@ def test_label_loss_is_smoothed_focused_and_in_training_weighted(
         loss_weights={"label": 0.7, "box": 3},
         dropout=NO_DROPOUT,
         # One batch, and a step too small to change anything: all metrics are of the first weights.
-        optimizer=optimizer("sgd", 1e-30),
+        optimizer=optimizer("sgd", 1e-9),
         batch_size=50,
         epochs=1,
     )

@@ -20,7 +20,7 @@ def chosen(files):
     """Targets and issues of a source: contents of files by name, or names of distinct contents."""
     if not isinstance(files, dict):
         files = {name: name.encode() for name in files}
-    targets, issues = layout.choose(list(files), files.__getitem__)
+    targets, issues = layout.choose(list(files), lambda name, size: files[name][:size])
     assert len({target.casefold() for target in targets.values()}) == len(targets)
     return targets, [(each.file, each.severity, each.message) for each in issues]
 
@@ -68,6 +68,14 @@ READ = {
         "e\u0301.png": "images/e\u0301.png",
         "\u00e9.xml": "annotations/e\u0301.xml",
     },
+    "names that differ in case, and one that a folder would make": {
+        "x-a.png": "images/x-a.png",
+        "X-A.xml": "annotations/X-A.xml",
+        "x/a.png": "images/x-2-a.png",
+        "x/a.xml": "annotations/x-2-a.xml",
+        "y/a.png": "images/y-a.png",
+        "y/a.xml": "annotations/y-a.xml",
+    },
     "a name that a folder would make": {
         "x-a.png": "images/x-a.png",
         "x-a.xml": "annotations/x-a.xml",
@@ -102,6 +110,10 @@ TIES = {
     "the folder": (
         {"x/a.png": b"1", "y/a.png": b"2", "z/a.xml": voc("a.png", "y")}, "y/a.png", 1
     ),
+    "masks in folders of their own": (
+        {"JPEGImages/a.jpg": b"1", "Masks/Class/a.png": b"2", "Annotations/a.xml": voc("a.jpg")},
+        "JPEGImages/a.jpg", 1,
+    ),
     "images and masks": (
         {"images/a.png": b"1", "masks/a.png": b"2", "labels/a.xml": voc("a.png")},
         "images/a.png", 1,
@@ -126,17 +138,35 @@ def test_two_formats_that_nothing_decides_are_left_to_the_parser():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("files", "named"),
-    [
-        ({"x/a.png": b"1", "y/a.PNG": b"2", "a.xml": voc()}, ["x/a.png", "y/a.PNG", "<folder>"]),
-        ({"i/a.png": b"1", "x/a.xml": voc(), "y/a.xml": voc("b")}, ["x/a.xml", "y/a.xml"]),
-    ],
-)
-def test_what_cannot_be_decided_is_refused(files, named):
+# Annotations that may be of several images, or images that have several.
+UNCLEAR = {
+    "in two folders": (
+        {"x/a.png": b"1", "y/a.PNG": b"2", "a.xml": voc()}, ["x/a.png", "y/a.PNG", "<folder>"]
+    ),
+    "two annotations": (
+        {"i/a.png": b"1", "x/a.xml": voc(), "y/a.xml": voc("b")}, ["x/a.xml", "y/a.xml"]
+    ),
+    "many": (
+        {f"i/{n}.png": b"1" for n in range(30)}
+        | {f"{x}/{n}.xml": voc(x) for n in range(30) for x in "xy"},
+        ["i/0.png", "and 20 more"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNCLEAR)
+def test_what_cannot_be_decided_is_refused(case):
+    files, named = UNCLEAR[case]
     with pytest.raises(InputError) as caught:
         chosen(files)
     assert all(word in str(caught.value) for word in named)
+
+
+def test_the_same_annotation_twice_is_read_once():
+    files = {"images/a.png": b"1", "xml/a.xml": voc(), "old/xml/a.xml": voc()}
+    targets, issues = chosen(files)
+    assert targets.keys() == files.keys() - {"old/xml/a.xml"}
+    assert [(place, severity) for place, severity, _ in issues] == [("old/xml/", "skipped")]
 
 
 def test_a_copy_of_the_dataset_within_itself_is_read_once():
@@ -188,10 +218,46 @@ def test_other_files_are_passed_over_and_said(name):
     assert message.startswith("1 ")
 
 
-def test_an_annotated_image_of_a_format_that_is_not_read_is_an_error():
-    targets, issues = chosen({"x/a.heic": b"", "x/a.xml": voc(), "x/b.png": b"", "x/b.xml": voc()})
-    assert "x/a.xml" in targets
-    assert issues == [("a.heic", "error", "HEIC images are not read; convert it to JPEG or PNG")]
+# Errors of annotated images that are not read, by the name that their annotation's copy has.
+NOT_READ = {
+    "alone": (["x/a.heic", "x/a.xml", "x/b.png", "x/b.xml"], ["a.heic"]),
+    "in train and test": (
+        [f"{part}/a.{suffix}" for part in ("train", "test") for suffix in ("HEIC", "xml")],
+        ["test-a.HEIC", "train-a.HEIC"],
+    ),
+    "beside one that is read, as phones have it": (["a.jpg", "a.heic", "a.mov", "a.xml"], []),
+}
+
+
+@pytest.mark.parametrize("case", NOT_READ)
+def test_annotated_images_of_formats_that_are_not_read_are_errors(case):
+    files, wrong = NOT_READ[case]
+    targets, issues = chosen(files)
+    assert {name for name in files if name.endswith(".xml")} <= targets.keys()
+    what = "its format, HEIC, is not read; convert it to JPEG or PNG"
+    assert sorted(issue for issue in issues if issue[1] == "error") == [
+        (name, "error", what) for name in wrong
+    ]
+    assert len(issues) == len(wrong) or {severity for _, severity, _ in issues} == {"skipped"}
+
+
+def test_of_large_files_the_beginning_is_looked_at():
+    """A table of a million boxes need not be read, nor what a small zip unpacks to."""
+    asked = {}
+
+    def read(name, size):
+        asked[name] = size
+        return b'{"images": [' + b'{"file_name": "a.png"}, ' * (size // 24)
+
+    _, issues = layout.choose([*KAGGLE, "coco.json"], read)
+    assert "COCO" in issues[0].message
+    assert asked["coco.json"] < 100_000
+
+
+def test_a_long_table_of_yolo_is_cut_anywhere():
+    data = b"0 0.5 0.5 0.1 0.2\n" * 10_000
+    _, issues = chosen({each: each.encode() for each in KAGGLE} | {"a.txt": data})
+    assert "YOLO" in issues[0][2]
 
 
 def test_files_are_counted_by_folder_and_kind():
@@ -200,10 +266,12 @@ def test_files_are_counted_by_folder_and_kind():
     assert issues == [("labels/", "skipped", "300 .txt files are not read: this is YOLO")]
 
 
-def test_long_names_stay_short_enough_for_a_disk():
+@pytest.mark.parametrize("name", ["a", "x" * 240, "\u9762" * 80, "y" * 300])
+def test_long_names_stay_short_enough_for_a_disk(name):
     long = "x" * 150
-    names = [f"{long}/{part}/a.{suffix}" for part in "st" for suffix in ("png", "xml")]
-    names += [f"{long}2/{long}/a.{suffix}" for suffix in ("png", "xml")]
-    targets, _ = chosen(names)
-    assert len(targets) == 6
-    assert all(len(target.encode()) < 255 for target in targets.values())
+    files = [f"{long}/{part}/{name}.{suffix}" for part in "st" for suffix in ("png", "xml")]
+    files += [f"{long}2/{long}/{name}.{suffix}" for suffix in ("png", "xml")]
+    files += [f"{'z' * 400}.png"]
+    targets, _ = chosen(files)
+    assert len(targets) == 7
+    assert all(len(target.rpartition("/")[2].encode()) < 255 for target in targets.values())

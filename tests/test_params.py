@@ -533,10 +533,6 @@ def test_what_others_are_made_from_may_be_no_mapping_or_missing(key, value):
         ({"splits.grouped_4.fold": 5}, ["splits.grouped_4: ", "fold is 5", "0..4"]),
         ({"splits.grouped_4.test": 0.34}, ["splits.grouped_4: ", "fold is 4", "0..2"]),
         ({"arrays.sizes": [128, 224, 128]}, ["arrays: ", "[128, 224, 128]", "once"]),
-        (
-            {f"{ONE}.loss_weights": {"label": 0, "box": 0}},
-            [f"{ONE}.loss_weights: ", "nothing would be learned"],
-        ),
         ({f"{ONE}.repeats": 3, "seed": 2**32 - 2}, [f"{ONE}.repeats is 3", f"at most {2**32 - 3}"]),
         (
             {f"{VARIANTS}.one_pass.repeats": 40, "seed": 2**32 - 30},

@@ -1,5 +1,6 @@
 """README.md and docs/: tables are what the measured runs make, commands name what exists."""
 
+import importlib
 import importlib.util
 import json
 import re
@@ -103,9 +104,9 @@ def test_links_keys_and_stages_exist(page):
         stages = yaml.safe_load((ROOT / (file or "dvc.yaml")).read_text())["stages"]
         assert stage in stages or (ROOT / stage).is_file(), target
     for module, names in re.findall(r"^from (facemask\S*) import (.+)$", text, re.MULTILINE):
-        source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
+        found = importlib.import_module(module)
         for name in names.split(", "):
-            assert re.search(rf"^(def|class) {name}\b", source, re.MULTILINE), name
+            assert hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}"), name
 
 
 @pytest.mark.parametrize("page", [README, ROOT / "docs/experiments.md"], ids=lambda page: page.name)

@@ -380,6 +380,58 @@ def test_a_link_to_a_folder_is_said(voc, tmp_path, target):
     assert [(each.file, each.severity) for each in issues] == [("more/", "skipped")]
 
 
+def test_a_file_that_is_not_wanted_need_not_be_readable(voc, tmp_path, target):
+    (voc / "gone.json").symlink_to(tmp_path / "nowhere")
+    _, issues = sources.fetch(str(voc), target)
+    assert [issue.severity for issue in issues] == ["skipped"]
+    (voc / "gone.xml").symlink_to(tmp_path / "nowhere")
+    assert "gone.xml" in refused(voc, tmp_path / "again")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_cannot_be_read_is_reported(voc, target):
+    (voc / "images").chmod(0)
+    message = refused(voc, target)
+    (voc / "images").chmod(0o700)
+    assert "images" in message
+    assert "permissions" in message
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_names_that_are_equal_as_text_are_refused(voc, tmp_path, target, form):
+    for name in ("a\nb.png", "a_b.png"):
+        shutil.copyfile(voc / "images/a.png", voc / "images" / name)
+    source = voc if form == "folder" else zipped(tmp_path / "own.zip", contents(voc))
+    assert "a_b.png" in refused(source, target)
+
+
+def test_a_colon_is_no_drive(voc, tmp_path, target):
+    members = {name.replace("/a.", "/a:1."): data for name, data in contents(voc).items()}
+    sources.fetch(str(zipped(tmp_path / "own.zip", members)), target)
+    assert contents(target) == members
+
+
+def test_a_zip_is_known_by_its_content(voc, tmp_path, target):
+    sources.fetch(str(zipped(tmp_path / "own.data", contents(voc))), target)
+    assert contents(target) == contents(voc)
+
+
+def test_a_zip_without_a_dataset_is_reported(tmp_path, target):
+    empty = zipped(tmp_path / "empty.zip", {})
+    assert "no images" in refused(empty, target)
+    message = refused(zipped(tmp_path / "outer.zip", {"own.zip": empty.read_bytes()}), target)
+    assert "1 .zip files" in message
+
+
+def test_a_relative_source_is_found_from_a_queue(voc, target, monkeypatch):
+    """DVC runs queued experiments in folders below the project's."""
+    queue = voc.parent / ".dvc/tmp/exps/tmp1"
+    queue.mkdir(parents=True)
+    monkeypatch.chdir(queue)
+    sources.fetch(voc.name, target)
+    assert contents(target) == contents(voc)
+
+
 def test_home_is_expanded(voc, target, monkeypatch):
     monkeypatch.setenv("HOME", str(voc.parent))
     sources.fetch(f"~/{voc.name}", target)
@@ -488,6 +540,12 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path, target):
     assert "bomb.zip" in message
     assert "150.0 MB" in message
     assert contents(target) == {}
+
+
+def test_files_that_are_compared_are_no_bombs_either(tmp_path, target):
+    members = {f"{folder}/a.png": bytes(60_000_000) for folder in "xy"}
+    members |= {f"{folder}/a.xml": b"<annotation/>" for folder in "xy"}
+    assert "120.0 MB" in refused(zipped(tmp_path / "bomb.zip", members), target)
 
 
 def test_a_zip_may_shrink_a_hundredfold_or_be_small(tmp_path, target):

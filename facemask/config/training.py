@@ -80,12 +80,6 @@ class LossWeights(Section):
     label: Weight
     box: Weight
 
-    @model_validator(mode="after")
-    def _something_is_learned(self) -> Self:
-        if not any(self.model_dump().values()):
-            raise ValueError("all weights are 0, and nothing would be learned: give one more")
-        return self
-
 
 class ClassWeights(Section):
     """How much the label of a training sample counts, by its class."""

@@ -52,7 +52,7 @@ def record(folder: Path, origins: Mapping[str, str], images: pd.DataFrame) -> No
     digests = dict(zip(known, images["sha256"], strict=True))
     rows = [
         (file, source, digests.get(file) or _sha256(folder / file))
-        for file, source in origins.items()
+        for file, source in sorted(origins.items())
     ]
     write_csv(pd.DataFrame(rows, columns=["file", "source", "sha256"]), folder / RECORD)
 

@@ -69,7 +69,7 @@ def stop_at_errors(issues: Sequence[Issue], page: Path) -> None:
     errors = [issue for issue in issues if issue.severity == "error"]
     if not errors:
         return
-    lines = [f"{_some(places)}: {what}" for _, what, places in grouped(errors)]
+    lines = [f"{some(places)}: {what}" for _, what, places in grouped(errors)]
     raise InputError(
         f"{len(errors):,} error(s) in the dataset:\n  {listed(lines)}\n"
         f"All of them: {page}. The files named are copies: correct those of your source (of a "
@@ -78,7 +78,8 @@ def stop_at_errors(issues: Sequence[Issue], page: Path) -> None:
     )
 
 
-def _some(places: Sequence[str]) -> str:
+def some(places: Sequence[str]) -> str:
+    """Return the first places of a list, and how many more there are."""
     more = f" and {len(places) - PLACES:,} more" if len(places) > PLACES else ""
     return ", ".join(places[:PLACES]) + more
 

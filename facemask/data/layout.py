@@ -1,7 +1,10 @@
 """Which files of a source are images and annotations, and under which name each is copied."""
 
+import contextlib
+import functools
 import hashlib
 import itertools
+import posixpath
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,17 +15,21 @@ from lxml import etree
 
 from facemask.data import foreign
 from facemask.data.images import FORMATS, NOT_READ
-from facemask.data.issues import Issue
+from facemask.data.issues import Issue, some
 from facemask.data.pairs import stem
-from facemask.data.voc import PARSER
+from facemask.data.voc import MAX_BYTES, PARSER
 from facemask.errors import InputError, listed
 
 SYSTEM = {"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "@eadir"}  # files of systems
 IMAGE_FOLDERS = {"images", "jpegimages", "image", "img", "imgs"}
+TAKEN = {*FORMATS, ".xml"}  # suffixes of what is copied
 LOOKED_AT = 3  # files of a kind whose format is looked for
-LONGEST = 200  # bytes of a name; file systems take 255
+LONGEST = 240  # bytes of a name without its suffix; file systems take 255 with it
 
-Read = Callable[[str], bytes]
+SAME = "files are not read: they are the same as others of their name"
+
+# Returns the first bytes of a file, by its name and their number; None for all.
+Read = Callable[[str, int | None], bytes]
 
 
 class Unit(NamedTuple):
@@ -32,9 +39,9 @@ class Unit(NamedTuple):
     annotations: tuple[str, ...]
 
     @property
-    def first(self) -> Path:
-        """The file that the copies are named after."""
-        return Path((*self.images, *self.annotations)[0])
+    def name(self) -> str:
+        """That of the file whose copy has the stem of them all."""
+        return (*self.images, *self.annotations)[0]
 
 
 def choose(names: Collection[str], read: Read) -> tuple[dict[str, str], list[Issue]]:
@@ -46,37 +53,46 @@ def choose(names: Collection[str], read: Read) -> tuple[dict[str, str], list[Iss
 
     Args:
         names: of all files, relative to the source, with / between folders.
-        read: returns the content of a file by its name; called where names do not decide.
+        read: returns the content of a file; called where names do not decide.
 
     Returns:
         The path of each copy, images/NAME or annotations/NAME, by the file's name. And the issues
         of files that are not copied: skipped, or errors if they are annotated images.
 
     Raises:
-        InputError: an image has several annotations, or it is not clear which one is meant.
+        InputError: an image has several annotations, or an annotation may be of several images.
     """
-    shown = sorted(name for name in names if not _hidden(Path(name)))
-    images = [name for name in shown if Path(name).suffix.lower() in FORMATS]
-    xml = [name for name in shown if Path(name).suffix.lower() == ".xml"]
+    shown = sorted(name for name in names if not _hidden(name))
+    images = [name for name in shown if _suffix(name) in FORMATS]
+    xml = [name for name in shown if _suffix(name) == ".xml"]
     annotations = _without_foreign(xml, shown, read)
     units, skipped = _units(images, annotations, read)
     units, copies = _without_copies(units, read)
     skipped += copies
-    unreadable, rest = _unreadable(sorted({*shown} - {*images, *annotations}), annotations)
-    issues = [*unreadable, *skipped, *_others(rest, read)]
+    targets = _targets(units)
+    rest = sorted({*shown} - {*images, *xml})
+    unreadable = _unreadable(rest, units, targets)
+    rest += {*xml} - {*annotations}
+    others = _others([name for name in rest if name not in unreadable], read)
+    issues = [*unreadable.values(), *skipped, *others]
     hidden = len(names) - len(shown)
     if hidden:
         what = f"{hidden:,} files are not read: their names begin with a dot, or a system made them"
         issues.append(Issue("hidden files", None, "skipped", what))
-    return _targets(units), issues
+    return targets, issues
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") or part.lower() in SYSTEM for part in path.parts)
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") or part.lower() in SYSTEM for part in name.split("/"))
 
 
+def _suffix(name: str) -> str:
+    return posixpath.splitext(name)[1].lower()
+
+
+@functools.cache
 def _key(name: str) -> str:
-    return stem(Path(name).name)
+    return stem(posixpath.basename(name))
 
 
 def _without_foreign(xml: Sequence[str], shown: Iterable[str], read: Read) -> list[str]:
@@ -85,7 +101,7 @@ def _without_foreign(xml: Sequence[str], shown: Iterable[str], read: Read) -> li
     return [
         name
         for name in xml
-        if _key(name) in others or foreign.root_of(read(name)) in ("annotation", None)
+        if _key(name) in others or foreign.root_of(read(name, foreign.HEAD)) in ("annotation", None)
     ]
 
 
@@ -104,26 +120,44 @@ def _units(
         owners[tuple(best) or name].append(name)
     for key, theirs in owners.items():
         own = () if isinstance(key, str) else key
-        _check_one(own, theirs)
-        units.append(Unit(own, (theirs[0],)))
+        units.append(Unit(own, _distinct(theirs, read)))
+    _check(units)
     taken = {name for unit in units for name in unit.images}
+    # Masks are of another format than the image that has their name and is annotated.
+    annotated = {(_key(name), _suffix(name)) for name in taken}
+    stems = {key for key, _ in annotated}
+    lost |= {
+        name
+        for name in images
+        if _key(name) in stems and (_key(name), _suffix(name)) not in annotated
+    }
     units += [Unit((name,), ()) for name in images if name not in taken | lost]
     what = "images are not read: another one of the same name is the annotated one"
-    return units, list(_by_folder(lost - taken, what))
+    repeated = {*annotations} - {name for unit in units for name in unit.annotations}
+    return units, [*_by_folder(lost - taken, what), *_by_folder(repeated, SAME)]
 
 
-def _check_one(images: Sequence[str], annotations: Sequence[str]) -> None:
+def _distinct(names: Sequence[str], read: Read) -> tuple[str, ...]:
+    """Of files of equal content, the one in the fewest folders."""
+    if len(names) == 1:
+        return tuple(names)
+    deepest_first = sorted(names, key=lambda name: (-name.count("/"), name))
+    return tuple({read(name, None): name for name in deepest_first}.values())
+
+
+def _check(units: Iterable[Unit]) -> None:
     """Check that it is clear which annotation is of which image."""
-    if annotations[1:]:
-        raise InputError(
-            f"{images[0]} has {len(annotations)} annotations; remove all but one:\n  "
-            + listed(annotations)
-        )
-    if len({Path(image).name.casefold() for image in images}) < len(images):
-        raise InputError(
-            f"{annotations[0]} can be of each of these images; write the folder of its image into "
-            f"<folder>, or remove the others:\n  {listed(images)}"
-        )
+    unclear = []
+    for images, annotations in units:
+        if annotations[1:]:
+            unclear.append(f"{images[0]} has several: {some(annotations)}; remove all but one")
+        elif len({Path(image).name.casefold() for image in images}) < len(images):
+            unclear.append(
+                f"{annotations[0]} may be of {some(images)}; write the folder of its image into "
+                "<folder>, or remove the others"
+            )
+    if unclear:
+        raise InputError(f"annotations of unclear images:\n  {listed(unclear)}")
 
 
 def _nearest(annotation: str, images: Sequence[str]) -> list[str]:
@@ -133,7 +167,9 @@ def _nearest(annotation: str, images: Sequence[str]) -> list[str]:
         here, there = Path(annotation).parent.parts, Path(image).parent.parts
         return len(here) + len(there) - 2 * _common([here, there])
 
-    least = min(map(steps, images), default=0)
+    if len(images) < 2:
+        return [*images]
+    least = min(map(steps, images))
     return [image for image in images if steps(image) == least]
 
 
@@ -141,7 +177,7 @@ def _decided(annotation: str, images: list[str], read: Read) -> list[str]:
     """The images that are left after what the annotation says of its own."""
     if len(images) < 2:
         return images
-    filename, folder = _said(read(annotation))
+    filename, folder = _said(read(annotation, MAX_BYTES))
     for rule in (
         lambda path: path.name == filename,
         lambda path: path.parent.name == folder,
@@ -169,36 +205,36 @@ def _without_copies(units: list[Unit], read: Read) -> tuple[list[Unit], list[Iss
         seen = set()
         for unit in same:
             files = (*unit.images, *unit.annotations)
-            content = tuple(hashlib.sha256(read(name)).digest() for name in files if same[1:])
+            content = tuple(_sha256(read(name, None)) for name in files if same[1:])
             if content in seen and content:
                 copies |= {*files}
             else:
                 kept.append(unit)
                 seen.add(content)
-    what = "files are not read: they are the same as others of their name"
-    return kept, list(_by_folder(copies, what))
+    return kept, list(_by_folder(copies, SAME))
 
 
 def _by_stem(units: Iterable[Unit]) -> Iterator[tuple[str, list[Unit]]]:
     """Units by their stem as disks see it: some take names for one that differ in case alone."""
     groups = defaultdict(list)
-    for unit in sorted(units, key=lambda unit: (len(unit.first.parts), str(unit.first))):
-        groups[stem(unit.first.name).casefold()].append(unit)
+    for unit in sorted(units, key=lambda unit: (unit.name.count("/"), unit.name)):
+        groups[_key(unit.name).casefold()].append(unit)
     yield from groups.items()
 
 
-def _targets(units: Iterable[Unit]) -> dict[str, str]:
+def _targets(units: Collection[Unit]) -> dict[str, str]:
     """The path of each file's copy, with folders in front of names that several have."""
     groups = dict(_by_stem(units))
-    taken = {name for name, same in groups.items() if not same[1:]}
-    folders = [unit.first.parent.parts for same in groups.values() for unit in same]
-    common = _common(folders)
+    kept = {key for key, same in groups.items() if not same[1:] or _of_one_image(same)}
+    taken = {*kept}
+    common = _common([Path(folder).parts for folder in {posixpath.dirname(u.name) for u in units}])
     targets: dict[str, str] = {}
-    for same in groups.values():
+    for key, same in groups.items():
         for unit in same:
-            ours = unit.first.stem
-            if same[1:] and not _of_one_image(same):
-                ours = _free(unit.first.parent.parts[common:], ours, taken)
+            ours = _short(Path(unit.name).stem)
+            if key not in kept:
+                folders = Path(unit.name).parent.parts[common:]
+                ours = _free(folders, Path(unit.name).stem, taken)
                 taken.add(unicodedata.normalize("NFC", ours).casefold())
             for kind, files in (("images", unit.images), ("annotations", unit.annotations)):
                 targets |= {file: f"{kind}/{ours}{Path(file).suffix}" for file in files}
@@ -220,48 +256,72 @@ def _common(folders: Sequence[tuple[str, ...]]) -> int:
 
 def _free(folders: Sequence[str], name: str, taken: Collection[str]) -> str:
     """A name that no other copy has: folders in front, and a number if that is not enough."""
-    front = "-".join(folders)
-    if len(f"{front}-{name}".encode()) > LONGEST:
-        front = hashlib.sha256(front.encode()).hexdigest()[:8]
     for number in itertools.count(1):
-        parts = [front, str(number) if number > 1 else "", name]
-        free = "-".join(part for part in parts if part)
+        free = _short("-".join([*folders, *([str(number)] if number > 1 else []), name]))
         if unicodedata.normalize("NFC", free).casefold() not in taken:
             return free
     raise AssertionError("numbers do not end")
 
 
-def _unreadable(names: Sequence[str], annotations: Iterable[str]) -> tuple[list[Issue], list[str]]:
-    """Errors of annotated images in formats that are not read, and the other files."""
-    annotated = {_key(name) for name in annotations}
-    kinds = {
-        name: NOT_READ[Path(name).suffix.lower()]
-        for name in names
-        if Path(name).suffix.lower() in NOT_READ and _key(name) in annotated
-    }
-    what = "images are not read; convert it to JPEG or PNG"
-    errors = [
-        Issue(Path(name).name, None, "error", f"{kind} {what}") for name, kind in kinds.items()
-    ]
-    return errors, [name for name in names if name not in kinds]
+def _short(name: str) -> str:
+    """A name that a disk takes: of one that is too long, the end, after a digest of it all."""
+    data = name.encode()
+    if len(data) <= LONGEST:
+        return name
+    digest = _sha256(data).hex()[:8]
+    return f"{digest}-{data[len(digest) + 1 - LONGEST :].decode(errors='ignore')}"
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _unreadable(
+    names: Iterable[str], units: Iterable[Unit], targets: Mapping[str, str]
+) -> dict[str, Issue]:
+    """Errors of annotated images in formats that are not read, by their names.
+
+    Beside an annotated image that is read, they are other forms of it, as phones make them.
+    """
+    by_key = defaultdict(list)
+    for name in names:
+        if _suffix(name) in NOT_READ:
+            by_key[_key(name)].append(name)
+    errors = {}
+    for _, annotations in (unit for unit in units if not unit.images):
+        for name in _nearest(annotations[0], by_key[_key(annotations[0])]):
+            suffix = Path(name).suffix
+            # Of the stem that the annotation's copy has, so that it is not said to lack its image.
+            copy = Path(targets[annotations[0]]).stem + suffix
+            what = f"its format, {NOT_READ[suffix.lower()]}, is not read; convert it to JPEG or PNG"
+            errors[name] = Issue(copy, None, "error", what)
+    return errors
 
 
 def _others(rest: Iterable[str], read: Read) -> Iterator[Issue]:
     """What else there is, by folder and kind."""
     groups: Mapping[tuple[str, str], list[str]] = defaultdict(list)
     for name in rest:
-        groups[str(Path(name).parent), Path(name).suffix.lower()].append(name)
+        groups[str(Path(name).parent), _suffix(name)].append(name)
     for (_, suffix), names in groups.items():
         kind = NOT_READ.get(suffix)
         if kind:
             what = f"{kind} files are not read; convert images to JPEG or PNG"
         else:
-            found = Counter(foreign.format_of(name, read) for name in names[:LOOKED_AT])
-            known = next((each for each, _ in found.most_common() if each), None)
+            known = _format(names[:LOOKED_AT], read)
             what = f"{suffix or 'other'} files are not read" + (
                 f": this is {known}" if known else ""
             )
         yield from _by_folder(names, what)
+
+
+def _format(names: Iterable[str], read: Read) -> str | None:
+    """The annotation format of files, if they have one."""
+    for name in names:
+        with contextlib.suppress(InputError):  # cannot be read, and need not be
+            if found := foreign.format_of(name, read):
+                return found
+    return None
 
 
 def _by_folder(names: Iterable[str], what: str) -> Iterator[Issue]:

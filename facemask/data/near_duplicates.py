@@ -207,6 +207,6 @@ def _alignment(first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
         found = cv2.findTransformECC(one, other, start, cv2.MOTION_AFFINE, until)[1]
     except cv2.error:  # it does not converge
         return None
-    warp = np.array(found)
+    warp = np.array(found, np.float32)
     warp[:, 2] *= SIDE / ALIGNED
     return warp

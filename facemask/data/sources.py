@@ -7,8 +7,9 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -20,6 +21,7 @@ from facemask.io import user_path
 Fetched = tuple[dict[str, str], list[Issue]]
 # Copies a file of a source, by its name there, to a path.
 Copy = Callable[[str, Path], None]
+File = TypeVar("File")
 
 # What reading a zip file raises that is none, or is cut, encrypted or changed.
 SPOILT = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, UnicodeDecodeError, zlib.error)
@@ -105,22 +107,32 @@ def _copy_folder(source: Path, folder: Path) -> Fetched:
     paths, links = _walk(source)
 
     def copy(name: str, target: Path) -> None:
-        try:
+        with _readable(paths[name]):
             shutil.copyfile(paths[name], target)
-        except OSError as error:
-            if error.errno in DISK_ERRORS:
-                raise
-            raise InputError(
-                f"{paths[name]}: cannot be copied ({error.strerror}); repair or remove it"
-            ) from error
 
-    targets, issues = _chosen(source, paths, lambda name: paths[name].read_bytes())
+    def read(name: str, size: int | None) -> bytes:
+        with _readable(paths[name]), paths[name].open("rb") as file:
+            return file.read(size)
+
+    targets, issues = _chosen(source, paths, read)
     return _copied(targets, folder, copy), [*issues, *links]
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            raise
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); repair or remove it"
+        ) from error
 
 
 def _walk(source: Path) -> tuple[dict[str, Path], list[Issue]]:
     """The files of a folder by their names in it; links to folders, which are not followed."""
-    paths, links = {}, []
+    paths, links = [], []
 
     def refuse(error: OSError) -> None:
         raise InputError(
@@ -128,14 +140,24 @@ def _walk(source: Path) -> tuple[dict[str, Path], list[Issue]]:
         ) from error
 
     for root, folders, names in os.walk(source, onerror=refuse):
-        for name in names:
-            path = Path(root, name)
-            paths[_decoded(path.relative_to(source).as_posix())] = path
+        here = Path(root).relative_to(source)
+        front = "" if here == Path() else f"{here.as_posix()}/"
+        paths += [(_decoded(front + name), Path(root, name)) for name in names]
         for name in filter(lambda name: Path(root, name).is_symlink(), folders):
-            place = _decoded(Path(root, name).relative_to(source).as_posix())
+            place = _decoded(front + name)
             what = "a link to a folder, which is not followed; copy the folder there"
             links.append(Issue(f"{place}/", None, "skipped", what))
-    return paths, links
+    return _by_name(paths), links
+
+
+def _by_name(files: Iterable[tuple[str, File]]) -> dict[str, File]:
+    """Files by their names, which were different before they were decoded."""
+    found: dict[str, File] = {}
+    for name, file in files:
+        if name in found:
+            raise InputError(f"{name} is the name of two files, read as text; rename one of them")
+        found[name] = file
+    return found
 
 
 def _decoded(name: str) -> str:
@@ -158,15 +180,21 @@ def _unpack(source: Path, folder: Path) -> Fetched:
         )
     try:
         with zipfile.ZipFile(source) as archive:
-            members = {_member(info): info for info in archive.infolist() if _is_file(info)}
+            # Of two of one name, the last is what other programs unpack too.
+            infos = {info.filename: info for info in archive.infolist() if _is_file(info)}
+            members = _by_name((_member(info), info) for info in infos.values())
 
             def copy(name: str, target: Path) -> None:
                 with archive.open(members[name]) as packed, target.open("wb") as file:
                     shutil.copyfileobj(packed, file)
 
+            def read(name: str, size: int | None) -> bytes:
+                with archive.open(members[name]) as packed:
+                    return packed.read(-1 if size is None else size)
+
             _check_packing(members.values())
-            targets, issues = _chosen(source, members, lambda name: archive.read(members[name]))
-            _check_growth([members[name] for name in targets], source, folder)
+            _check_growth(members, source, folder)
+            targets, issues = _chosen(source, members, read)
             return _copied(targets, folder, copy), issues
     except SPOILT as error:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
@@ -184,7 +212,7 @@ def _member(info: zipfile.ZipInfo) -> str:
         # Read as code page 437, which is what names without the flag should be and seldom are.
         with contextlib.suppress(UnicodeError):
             name = name.encode("cp437").decode()
-    parts = re.sub(r"^[A-Za-z]:", "", name.replace("\\", "/")).split("/")
+    parts = re.sub(r"^[A-Za-z]:/", "", name.replace("\\", "/")).split("/")
     return _printable("/".join(part for part in parts if part not in ("", ".", "..")))
 
 
@@ -200,8 +228,11 @@ def _check_packing(members: Iterable[zipfile.ZipInfo]) -> None:
             raise zipfile.BadZipFile(f"{info.filename} is packed in a way that images are not")
 
 
-def _check_growth(members: list[zipfile.ZipInfo], source: Path, folder: Path) -> None:
-    packed, unpacked = source.stat().st_size, sum(info.file_size for info in members)
+def _check_growth(members: Mapping[str, zipfile.ZipInfo], source: Path, folder: Path) -> None:
+    wanted = [
+        info for name, info in members.items() if PurePosixPath(name).suffix.lower() in layout.TAKEN
+    ]
+    packed, unpacked = source.stat().st_size, sum(info.file_size for info in wanted)
     grows = f"{source}: its {packed / 1e6:,.1f} MB unpack to {unpacked / 1e6:,.1f} MB"
     if unpacked > max(MAX_UNPACKED, MAX_RATIO * packed):
         raise InputError(f"{grows}, as no images do; unpack it yourself if you trust it")
@@ -212,7 +243,7 @@ def _check_growth(members: list[zipfile.ZipInfo], source: Path, folder: Path) ->
 
 
 def _chosen(
-    source: Path, names: Collection[str], read: Callable[[str], bytes]
+    source: Path, names: Collection[str], read: layout.Read
 ) -> tuple[dict[str, str], list[Issue]]:
     """The files to copy, of which there are images and annotations, and what is left."""
     targets, issues = layout.choose(names, read)

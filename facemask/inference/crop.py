@@ -44,7 +44,7 @@ def load(folder: Path, config: Config) -> Predict:
             weights missing.
     """
     if not (folder / "config.json").exists():
-        raise InputError(f"{folder} holds no trained network: dvc repro trains those of params.yaml")
+        raise InputError(f"{folder} holds no trained network: dvc repro trains them")
     settings = json.loads((folder / "config.json").read_bytes())
     # A localizer has its input size and passes there, an experiment its inputs.
     if "model_input" in settings:
