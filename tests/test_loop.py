@@ -444,7 +444,7 @@ def test_a_saved_model_also_reloads_with_its_losses_and_metrics(
 def test_a_loss_that_is_never_finite_is_reported(tmp_path: Path) -> None:
     splits, file = toy_splits(count=20, val=5), tmp_path / "model.keras"
     file.write_bytes(b"an older model")
-    experiment = on_features(epochs=1, optimizer=optimizer("sgd", 1e6))
+    experiment = on_features(epochs=1, optimizer=optimizer("sgd", 1e38))
     with pytest.raises(InputError, match="learning_rate"):
         train(experiment, toy_features(splits), splits, file)
 

@@ -3,15 +3,21 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, WrapValidator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, WrapValidator, model_validator
 
 from facemask.config.data import Epochs, Section
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 # Numbers in a network are of 32 bits: what is smaller would be 0 there, what is larger infinite.
-Rate = Annotated[float, Field(ge=1e-9, le=1e6)]
+Rate = Annotated[float, AfterValidator(lambda value: _within(value, 1e-9, 1e38))]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Neurons = Annotated[int, Field(ge=1, le=65_536)]
+
+
+def _within(value: float, least: float, most: float) -> float:
+    if not least <= value <= most:
+        raise ValueError(f"{value:g} is not from {least:g} to {most:g}: give another")
+    return value
 
 
 class Backbone(Section):
