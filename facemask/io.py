@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from facemask.errors import InputError
+
+if TYPE_CHECKING:  # what lists a source at each `dvc repro` does not wait for them
+    import numpy as np
+    import pandas as pd
 
 
 def user_path(text: str) -> Path:
@@ -64,13 +65,15 @@ def file_lock(lock: Path) -> Iterator[None]:
         yield
 
 
-def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> "np.memmap":
     """Make a .npy file and map it; its place on the disk is taken at once.
 
     Raises:
         OSError: the disk is too small, which later would end the process without a word.
     """
-    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    from numpy.lib.format import open_memmap
+
+    array = open_memmap(path, "w+", dtype, shape)
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
@@ -82,7 +85,7 @@ def write_text(text: str, path: Path) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
+def write_csv(table: "pd.DataFrame", path: Path) -> None:
     """Write a table without its index, making the folder."""
     with atomic_write(path) as part:
         table.to_csv(part, index=False)

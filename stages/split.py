@@ -7,7 +7,7 @@ from facemask import params
 from facemask.data import near_duplicates, splits
 from facemask.io import read_json, write_csv, write_json
 from facemask.reporting.near_duplicates_plot import group_sheet
-from stages.common import DATA, METRICS, RAW, REPORT, run_stage
+from stages.common import DATA, METRICS, REPORT, run_stage
 
 
 def split() -> None:
@@ -23,7 +23,7 @@ def split() -> None:
     thumbnails = np.load(DATA / "thumbnails.npy", mmap_mode="r")
     groups = near_duplicates.group(images, faces, thumbnails, config.near_duplicates)
     write_csv(groups.reset_index(), DATA / "groups.csv")
-    group_sheet(groups, RAW / "images", REPORT / "near_duplicates.jpg")
+    group_sheet(groups, images, thumbnails, REPORT / "near_duplicates.jpg")
 
     chosen = splits.split(samples, groups, config.splits[config.split])
     write_csv(chosen, DATA / "splits.csv")
