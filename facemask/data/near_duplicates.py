@@ -126,12 +126,12 @@ def _candidates(thumbnails: np.ndarray, correlation: float) -> list[tuple[int, i
     if len(thumbnails) < 2:
         return []
     reach, nearest = math.sqrt(2 - 2 * correlation), min(NEIGHBOURS, len(thumbnails))
-    # Means of 4 x 4 px hold all low frequencies.
-    small = thumbnails.reshape(len(thumbnails), SIDE // 4, 4, SIDE // 4, 4).mean(axis=(2, 4))
-    vectors, found = _low_frequencies(small), []
+    waves, found = _low_frequencies(thumbnails), []
     for turn, how in enumerate(TURNS):
-        tree = cKDTree(_low_frequencies(turned(small, how)))
-        distance, near = tree.query(vectors, nearest, distance_upper_bound=reach, workers=-1)
+        tree = cKDTree(_vectors(_turned_waves(waves, how)))
+        distance, near = tree.query(
+            _vectors(waves), nearest, distance_upper_bound=reach, workers=-1
+        )
         first, rank = np.nonzero(near < len(thumbnails))
         second = near[first, rank]
         found.append(np.stack([first, second, np.full(len(first), turn), distance[first, rank]]))
@@ -145,12 +145,26 @@ def _candidates(thumbnails: np.ndarray, correlation: float) -> list[tuple[int, i
 
 
 def _low_frequencies(planes: np.ndarray) -> np.ndarray:
-    """Return vectors; a distance d of two is a correlation of 1 - d² / 2."""
+    """Return the first coefficients of the DCT-II of planes (N, s, s): (N, f, f)."""
     side = planes.shape[1]
-    # The first cosines of a DCT-II.
     cosines = np.cos(np.pi * np.outer(range(FREQUENCIES), np.arange(side) + 0.5) / side)
-    waves = (cosines @ planes @ cosines.T).reshape(len(planes), -1)
-    vectors = waves[:, 1:]  # without the mean
+    cosines[0] *= math.sqrt(0.5)  # as all rows are, of one length
+    cosines = cosines.astype(np.float32)
+    return cosines @ planes.astype(np.float32) @ cosines.T
+
+
+def _turned_waves(waves: np.ndarray, turn: Turn) -> np.ndarray:
+    """The coefficients of `turned` planes: reversed, a cosine of odd frequency changes its sign."""
+    transposed, mirrored, upside_down = turn
+    signs = (-1.0) ** np.arange(FREQUENCIES)
+    waves = waves.swapaxes(1, 2) if transposed else waves
+    waves = waves * signs if mirrored else waves
+    return waves * signs[:, None] if upside_down else waves
+
+
+def _vectors(waves: np.ndarray) -> np.ndarray:
+    """Without the mean, and of length 1: a distance d of two is a correlation of 1 - d² / 2."""
+    vectors = waves.reshape(len(waves), -1)[:, 1:]
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), FLATTEST)
 
 
