@@ -13,7 +13,7 @@ from dvclive.live import Live
 
 from facemask.config.training import ResolvedExperiment
 from facemask.inference.predict import parameters, predict
-from facemask.io import read_json, write_text
+from facemask.io import read_json, write_json, write_text
 from facemask.resolve import with_values
 from facemask.training import classifier
 from stages.common import DATA, MODELS, STATE, config_file, run_stage
@@ -39,8 +39,7 @@ def train(pipeline: str, name: str, search: str | None = None) -> None:
     inputs = np.load(source / "inputs.npy", mmap_mode="r")
     splits = pd.read_csv(DATA / "splits.csv")
     samples = splits[splits["split"] != "unused"]
-    about = source / "backbone.json"
-    frozen = read_json(about)["params"] if about.exists() else 0
+    backbone = read_json(source / "backbone.json") if (source / "backbone.json").exists() else {}
     for repeat, folder in repeats(experiment, models):
         callbacks = [live(folder)] if folder == models else []
         file = folder / "model.keras"
@@ -49,8 +48,10 @@ def train(pipeline: str, name: str, search: str | None = None) -> None:
         )
         model = keras.saving.load_model(file, compile=False)
         predictions = predict(model, inputs, samples, repeat)
-        write_repeat(folder, history, parameters(model, frozen), predictions)
+        write_repeat(folder, history, parameters(model, backbone.get("params", 0)), predictions)
     write_text(experiment.model_dump_json(indent=2) + "\n", models / "config.json")
+    if backbone:
+        write_json(backbone, models / "backbone.json")
     shutil.rmtree(state)
 
 

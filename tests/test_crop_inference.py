@@ -1,5 +1,7 @@
 """A loaded network predicts on a crop as it was evaluated: whatever its kind, format and size."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -9,12 +11,14 @@ from network_toys import edited, pixels
 
 from facemask import params
 from facemask.columns import PREDICTED
-from facemask.config.training import ResolvedExperiment
+from facemask.config.training import Backbone, ResolvedExperiment
 from facemask.data.arrays import resize
 from facemask.errors import InputError
 from facemask.inference.crop import load
 from facemask.inference.predict import predict
+from facemask.io import write_json
 from facemask.models import study_networks
+from facemask.models.backbones import build_backbone, weights_digest
 
 CONFIG = params.read(ROOT)
 
@@ -43,6 +47,61 @@ def test_a_network_on_pixels_whatever_its_box_format(tmp_path, changes):
     assert probability == pytest.approx(recorded["probability"], abs=1e-6)
     expected = recorded[PREDICTED].to_numpy(float) * [411, 200, 411, 200]
     np.testing.assert_allclose(box, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "crop",
+    [
+        np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((0, 9, 3), np.uint8),
+        np.zeros((9, 9, 3), np.float32),
+    ],
+)  # fmt: skip
+def test_what_is_no_crop_is_refused(scratch, crop):
+    with pytest.raises(InputError, match="uint8"):
+        scratch(crop)
+
+
+def test_a_crop_may_be_a_view_and_a_pixel(scratch):
+    rng = np.random.default_rng(0)
+    crop = rng.integers(0, 256, (50, 40, 3), np.uint8)
+    assert scratch(crop[:, ::-1]) == scratch(np.ascontiguousarray(crop[:, ::-1]))
+    assert len(scratch(crop[:1, :1]).box) == 4
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    resolved = ResolvedExperiment(**edited("scratch_1").model_dump(), seed=1, input_size=128)
+    model = study_networks.build(resolved, (128, 128, 3))
+    return load(write(tmp_path_factory.mktemp("one") / "model", model, resolved), CONFIG)
+
+
+@pytest.fixture
+def head(tmp_path):
+    """A head on the features of a backbone with random weights, and parameters that have it."""
+    resolved = ResolvedExperiment(**edited("mobilenet_1").model_dump(), seed=1, input_size=96)
+    folder = write(tmp_path / "head", study_networks.build(resolved, (1280,)), resolved)
+    backbone = Backbone(application="MobileNetV2", input_size=96)
+    config = CONFIG.model_copy(update={"backbones": {"mobilenet_v2": backbone}})
+    digest = weights_digest(*build_backbone(backbone, "random"))
+    write_json({"sha256": digest}, folder / "backbone.json")
+    return folder, config
+
+
+def test_a_head_gets_its_backbone_also_in_a_repeat(head):
+    folder, config = head
+    crop = pixels(96, 1)[0].astype(np.uint8)
+    (folder / "repeat_1").mkdir()
+    shutil.copyfile(folder / "model.keras", folder / "repeat_1/model.keras")
+    assert load(folder, config)(crop) == load(folder / "repeat_1", config)(crop)
+
+
+def test_a_head_refuses_other_weights_and_a_missing_backbone(head):
+    folder, config = head
+    with pytest.raises(InputError, match=r"backbones\.mobilenet_v2"):
+        load(folder, config.model_copy(update={"backbones": {}}))
+    write_json({"sha256": "another"}, folder / "backbone.json")
+    with pytest.raises(InputError, match="weights 'random'"):
+        load(folder, config)
 
 
 def test_a_folder_without_a_network_is_named(tmp_path):

@@ -592,8 +592,9 @@ def check_documented(folder, page, name, monkeypatch):
         )
 
 
-def test_the_documented_code_gives_the_recorded_predictions(project, monkeypatch):
-    check_documented(project, "docs/experiments.md", "mobilenet_1", monkeypatch)
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_documented_code_gives_the_recorded_predictions(project, monkeypatch, name):
+    check_documented(project, "docs/experiments.md", name, monkeypatch)
 
 
 # The pipelines beyond the study.
