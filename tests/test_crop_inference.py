@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from localizer_toys import ROOT
+from localizer_toys import ROOT, SIZE, settings
 from network_toys import edited, pixels
 
 from facemask import params
@@ -15,10 +15,12 @@ from facemask.config.training import Backbone, ResolvedExperiment
 from facemask.data.arrays import resize
 from facemask.errors import InputError
 from facemask.inference.crop import load
+from facemask.inference.localizer import predict_crops
 from facemask.inference.predict import predict
 from facemask.io import write_json
 from facemask.models import study_networks
-from facemask.models.backbones import build_backbone, weights_digest
+from facemask.models.backbones import build_application, build_backbone, weights_digest
+from facemask.models.localizer import build_localizer
 
 CONFIG = params.read(ROOT)
 
@@ -39,10 +41,12 @@ def test_a_network_on_pixels_whatever_its_box_format(tmp_path, changes):
     resolved = ResolvedExperiment(**experiment.model_dump(), seed=1, input_size=128)
     model = study_networks.build(resolved, (128, 128, 3))
     crop = cv2.resize(pixels(128, 1)[0], (411, 200)).astype(np.uint8)
-    samples = pd.DataFrame({"sample": [0], "image": "a", "face": 0, "flip": 0, "split": "test"})
+    # Two, as in evaluation: the sums of a batch of one are rounded otherwise.
+    samples = pd.DataFrame({"sample": [0, 1], "image": "a", "face": 0, "flip": 0, "split": "test"})
     samples = samples.assign(label=1, x0=0, y0=0, x1=411, y1=200)
     samples = samples.assign(box_x0=0, box_y0=0, box_x1=9, box_y1=9)
-    recorded = predict(model, resize(crop, 128, 128)[None], samples, resolved).iloc[0]
+    inputs = np.stack([resize(crop, 128, 128)] * 2)
+    recorded = predict(model, inputs, samples, resolved).iloc[0]
     probability, box = load(write(tmp_path / "model", model, resolved), CONFIG)(crop)
     assert probability == pytest.approx(recorded["probability"], abs=1e-6)
     expected = recorded[PREDICTED].to_numpy(float) * [411, 200, 411, 200]
@@ -102,6 +106,20 @@ def test_a_head_refuses_other_weights_and_a_missing_backbone(head):
     write_json({"sha256": "another"}, folder / "backbone.json")
     with pytest.raises(InputError, match="weights 'random'"):
         load(folder, config)
+
+
+def test_a_localizer_sees_a_large_crop_as_it_was_packed(tmp_path):
+    level = "block_3_expand_relu"
+    changes = {"feature_levels": [level], "freeze_until": level, "application": "MobileNetV2"}
+    chosen = settings(**changes)
+    application, preprocess, _ = build_application("MobileNetV2", SIZE, "random")
+    model = build_localizer(chosen, application, preprocess)
+    crop = pixels(400, 1)[0][:, :200]
+    packed = cv2.resize(crop, (160, 320), interpolation=cv2.INTER_AREA)
+    label, box, _ = predict_crops(model, [packed], chosen)
+    found = load(write(tmp_path / "model", model, chosen), CONFIG)(crop)
+    assert found.probability == pytest.approx(label[0, -1], abs=1e-6)
+    np.testing.assert_allclose(found.box, box[0] * [200, 400, 200, 400], atol=1e-3)
 
 
 def test_a_folder_without_a_network_is_named(tmp_path):

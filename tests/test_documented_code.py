@@ -1,0 +1,145 @@
+"""README.md and docs/: commands parse, parameters and settings are valid, Python code is run."""
+
+import json
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+from dvc.cli.parser import get_main_parser
+from dvc.utils.cli_parse import to_path_overrides
+from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+from ruamel.yaml import YAML
+from typer.main import get_command
+
+from facemask import cli, params
+from facemask.config.files import LOCALIZER, LOSSES, STUDY
+from facemask.errors import InputError
+from facemask.resolve import merged
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
+# The shell itself takes commands apart, and says what it would have called; it calls nothing.
+SHELL = r"""
+command_not_found_handle() { :; }
+dvc() { local IFS=$'\x1f'; printf '%s\x1e' "dvc$IFS$*"; }
+facemask() { local IFS=$'\x1f'; printf '%s\x1e' "facemask$IFS$*"; }
+"""
+REFUSED = "experiments.mobilenet_1.epochs=ten"  # on purpose
+
+
+def code(page):
+    """The (language, text) of each block of a page, and its code within the text as ("", text)."""
+    text = (ROOT / page).read_text()
+    found = re.findall(r"^```(\w+)\n(.*?)^```|`([^`\n]+)`", text, re.DOTALL | re.MULTILINE)
+    return [(language, block or span) for language, block, span in found]
+
+
+def blocks(page, language):
+    return [text for each, text in code(page) if each == language]
+
+
+def typed(page):
+    """What a reader may type into a shell."""
+    for language, text in code(page):
+        if language == "sh":
+            yield text
+        elif language == "console":
+            yield from re.findall(r"^\$ (.*)$", text, re.MULTILINE)
+        elif not language and re.match(r"(dvc|facemask) .*(?<!-S)$", text):
+            yield text
+        elif not language and re.match(r"-S \S+=(?!NAME)", text):  # a row of a table, for instance
+            yield f"dvc exp run {text}"
+
+
+@cache
+def commands(page):
+    shell = [shutil.which("bash"), "--restricted", "-c", SHELL + "\n".join(typed(page))]
+    done = subprocess.run(shell, env={"PATH": ""}, capture_output=True, text=True, check=False)
+    assert "syntax error" not in done.stderr, done.stderr
+    return [command.split("\x1f") for command in done.stdout.split("\x1e")[:-1]]
+
+
+def dvc_commands(page):
+    arguments = [rest for program, *rest in commands(page) if program == "dvc"]
+    return [get_main_parser().parse_args(each) for each in arguments]
+
+
+def loaded(path):
+    return YAML(typ="safe").load(path)
+
+
+@cache
+def raw():
+    return {name: loaded(ROOT / name) for name in (STUDY, LOSSES, LOCALIZER)}
+
+
+def with_blocks(page):
+    """The parameters with the YAML of a page in them."""
+    changed = dict(raw())
+    for text in blocks(page, "yaml"):
+        changed[STUDY] = merged(changed[STUDY], loaded(text))
+    return changed
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_documented_parameters_are_valid(page):
+    params.parse(with_blocks(page))
+
+
+def with_settings(folder, settings):
+    """The parameters with what -S sets in them; of a sweep the last value."""
+    changed = dict(raw())
+    *_, last = get_hydra_sweeps(to_path_overrides(settings))
+    for number, (file, overrides) in enumerate(last.items()):
+        path = folder / f"{number}.json"  # in YAML DVC would keep the comments, which takes long
+        path.write_text(json.dumps(changed[file]))
+        apply_overrides(path, overrides)
+        changed[file] = json.loads(path.read_text())
+    return changed
+
+
+SETTINGS = dict.fromkeys(
+    tuple(command.set_param)
+    for page in PAGES
+    for command in dvc_commands(page)
+    if getattr(command, "set_param", None)
+)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=" ".join)
+def test_documented_settings_are_valid(settings, tmp_path):
+    changed = with_settings(tmp_path, settings)
+    assert changed != raw()
+    if settings == (REFUSED,):
+        with pytest.raises(InputError, match="epochs"):
+            params.parse(changed)
+    else:
+        params.parse(changed)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_documented_targets_exist(page):
+    sections = [part for file in with_blocks(page).values() for part in file.values()]
+    names = {name for part in sections if isinstance(part, dict) for name in part}
+    for command in dvc_commands(page):
+        for target in getattr(command, "targets", None) or []:
+            file, stage, name = re.fullmatch(r"(?:(\S+\.yaml):?)?(\w*)@?(\w*)", target).groups()
+            assert not stage or stage in loaded(ROOT / (file or "dvc.yaml"))["stages"], target
+            assert not name or name in names, target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_documented_commands_of_facemask_parse(page):
+    for program, name, *arguments in commands(page):
+        if program == "facemask":
+            command = get_command(cli.app).commands[name]
+            if arguments:  # without any the text speaks of the command as such
+                command.make_context(name, arguments)
+
+
+def test_python_code_stands_where_the_tests_of_stages_run_it():
+    pages = [page for page in PAGES for _ in blocks(page, "python")]
+    assert pages == ["docs/experiments.md", "docs/localizers.md"]
