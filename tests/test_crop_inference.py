@@ -106,6 +106,17 @@ def test_a_head_refuses_other_weights_and_a_missing_backbone(head):
     write_json({"sha256": "another"}, folder / "backbone.json")
     with pytest.raises(InputError, match="weights 'random'"):
         load(folder, config)
+    (folder / "backbone.json").unlink()
+    with pytest.raises(InputError, match=r"no .*backbone\.json"):
+        load(folder, config)
+
+
+def test_a_head_keeps_the_size_it_was_trained_with(head):
+    folder, config = head
+    crop = pixels(96, 1)[0]
+    larger = config.backbones["mobilenet_v2"].model_copy(update={"input_size": 128})
+    other = config.model_copy(update={"backbones": {"mobilenet_v2": larger}})
+    assert load(folder, other)(crop) == load(folder, config)(crop)
 
 
 def test_a_localizer_sees_a_large_crop_as_it_was_packed(tmp_path):
@@ -123,5 +134,5 @@ def test_a_localizer_sees_a_large_crop_as_it_was_packed(tmp_path):
 
 
 def test_a_folder_without_a_network_is_named(tmp_path):
-    with pytest.raises(InputError, match=str(tmp_path)):
+    with pytest.raises(InputError, match=f"{tmp_path}.*pipelines/"):
         load(tmp_path, CONFIG)

@@ -47,7 +47,10 @@ def load(folder: Path, config: Config) -> Predict:
     # A repeat shares the settings of the network, in the folder above.
     found = [each for each in (folder, folder.parent) if (each / "config.json").exists()]
     if not found or not (folder / "model.keras").exists():
-        raise InputError(f"{folder} holds no trained network: dvc repro trains them")
+        raise InputError(
+            f"{folder} holds no trained network: dvc repro trains those of the study, dvc repro "
+            "pipelines/NAME/dvc.yaml others"
+        )
     settings = read_json(found[0] / "config.json")
     model = keras.saving.load_model(folder / "model.keras", compile=False)
     # A localizer has its input size and passes there, an experiment its inputs.
@@ -56,20 +59,26 @@ def load(folder: Path, config: Config) -> Predict:
     experiment = ResolvedExperiment.model_validate(settings)
     kind, _, name = experiment.inputs.partition("/")
     if kind == "features":
-        model = assemble(_backbone(name, config, found[0] / "backbone.json"), model)
+        backbone = _backbone(name, experiment.input_size, config, found[0] / "backbone.json")
+        model = assemble(backbone, model)
     return _experiment(model, experiment)
 
 
-def _backbone(name: str, config: Config, record: Path) -> keras.Model:
-    """Build the backbone that a network's features came from."""
+def _backbone(name: str, size: int, config: Config, record: Path) -> keras.Model:
+    """Build the backbone that a network's features came from, for crops of `size` px."""
     if name not in config.backbones:
         raise InputError(f"params.yaml has no backbones.{name}, on which the network was trained")
+    if not record.exists():
+        raise InputError(f"there is no {record}: train the network again (dvc repro -f)")
     weights = config.datasets[config.dataset].weights
-    backbone, loaded = build_backbone(config.backbones[name], weights)
+    # The parameters may name another size by now.
+    chosen = config.backbones[name].model_copy(update={"input_size": size})
+    backbone, loaded = build_backbone(chosen, weights)
     if weights_digest(backbone, loaded) != read_json(record)["sha256"]:
         raise InputError(
-            f"the weights {weights!r} of datasets.{config.dataset} are not those that {record} was "
-            "made with: set dataset and weights as they were then, or train again (dvc repro)"
+            f"{chosen.application} with the weights {weights!r} of datasets.{config.dataset} is "
+            f"not what {record} was made with: set dataset, weights and backbones.{name} as they "
+            "were then, or train again (dvc repro)"
         )
     return backbone
 
