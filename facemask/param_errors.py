@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from facemask.config.data import Section
-from facemask.config.files import ALIKE, ELSEWHERE, STUDY, Raw, base_of, section_of_bases
+from facemask.config.files import ALIKE, ELSEWHERE, OWN_BASES, STUDY, Raw, base_of, section_of_bases
 from facemask.errors import nearest
 
 Place = tuple[str | int, ...]
@@ -83,7 +83,7 @@ def origin(path: Place, raw: Raw) -> Place:
     places = [(section, name)]
     if base_of(raw, str(section), entry) is not None:
         places.append((section_of_bases(section), entry["like"]))
-    defaults = [] if section == "localizers" else [("defaults",)]
+    defaults = [] if section in OWN_BASES else [("defaults",)]
     for place in (*places, *defaults):
         if _holds(raw, (*place, *inner)):
             return (*place, *inner)

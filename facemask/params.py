@@ -4,7 +4,7 @@ An experiment takes the keys it leaves out from `defaults:`, and an entry with `
 that other entry. What results is checked against `config`.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from facemask.config import Config
 from facemask.config.data import LARGEST_SEED
-from facemask.config.files import ALIKE, ELSEWHERE, LOCALIZER, LOSSES, STUDY, Raw, base_of
+from facemask.config.files import ALIKE, ELSEWHERE, OWN_BASES, STUDY, Raw, base_of
 from facemask.config.training import Training
 from facemask.errors import InputError, nearest
 from facemask.param_errors import (
@@ -32,7 +32,7 @@ from facemask.resolve import ablated, merged
 HOMES = dict.fromkeys(Config.model_fields, STUDY)
 HOMES |= {section: file for section, (file, _) in ELSEWHERE.items()}
 # Names in metrics/ and models/ that are not experiments.
-RESERVED = {"ablation", "data"}
+RESERVED = {"ablation", "data", "detector_ablation"}
 
 
 def read(folder: Path = Path()) -> Config:
@@ -43,7 +43,7 @@ def read(folder: Path = Path()) -> Config:
     """
     if not (folder / STUDY).exists():
         raise InputError(f"there is no {folder / STUDY}: go to the repository's root")
-    files = (STUDY, LOSSES, LOCALIZER)
+    files = dict.fromkeys((STUDY, *(file for file, _ in ELSEWHERE.values())))
     return parse({name: _load(folder / name) for name in files if (folder / name).exists()})
 
 
@@ -139,7 +139,7 @@ def _whole_entry(raw: Raw, section: str, entry: Any) -> Any:  # noqa: ANN401
     base = base_of(raw, section, entry)
     whole = entry
     # What lies beneath it: what it is like, and below that the defaults.
-    for layer in (base, raw.get("defaults") if section != "localizers" else None):
+    for layer in (base, raw.get("defaults") if section not in OWN_BASES else None):
         whole = merged(layer, whole) if isinstance(layer, dict) else whole
     if base is None:  # if it is named, the name stays, to be reported
         return whole
@@ -150,6 +150,9 @@ def _unknown_names(config: Config, raw: Raw) -> Iterator[str]:
     """What is valid by itself and does not fit the rest, a line each."""
     yield from unknown(config.dataset, config.datasets, "dataset", "datasets")
     yield from unknown(config.split, config.splits, "split", "splits")
+    if config.images:
+        key = spelt(("images", "split"))
+        yield from unknown(config.images.split, config.splits, key, "splits")
     for name, each in config.backbones.items():
         if each.input_size not in config.arrays.sizes:
             yield (
@@ -202,7 +205,7 @@ def _bases_of_searches(config: Config) -> Iterator[str]:
 
 def _taken_names(config: Config) -> Iterator[str]:
     taken = RESERVED | {f"{name}_tuned" for name in config.searches}
-    for section in ("experiments", "losses", "localizers", "ensembles"):
+    for section in ("experiments", "losses", "localizers", "ensembles", "detectors"):
         for name in getattr(config, section):
             if name in taken:
                 yield f"  {spelt((section, name))}: the name is taken; choose another"
@@ -210,32 +213,36 @@ def _taken_names(config: Config) -> Iterator[str]:
 
 
 def _localizer_names(config: Config, raw: Raw) -> Iterator[str]:
-    for name, localizer in config.localizers.items():
-        key = spelt(origin(("localizers", name, "backbone"), raw))
-        yield from unknown(localizer.backbone, config.backbones, key, "backbones")
+    for section in OWN_BASES:
+        for name, each in getattr(config, section).items():
+            key = spelt(origin((section, name, "backbone"), raw))
+            yield from unknown(each.backbone, config.backbones, key, "backbones")
     for name, ensemble in config.ensembles.items():
         for member in ensemble.members:
             key = f"{spelt(('ensembles', name))}.members"
             yield from unknown(member, config.localizers, key, "localizers")
-    if config.ablation:
-        yield from _ablation_names(config, config.ablation.localizer, config.ablation.variants)
+    yield from _ablation_names(config, "ablation", "localizers", bool(config.ensembles))
+    yield from _ablation_names(config, "detector_ablation", "detectors", bool(config.detectors))
 
 
-def _ablation_names(config: Config, base: str, variants: Collection[str]) -> Iterator[str]:
-    if not variants:  # of no localizer if there is none
-        if config.ensembles:
-            key = spelt(("ablation", "variants"))
-            yield f"  {key} is {{}}, and the page of ensembles shows them: give one"
+def _ablation_names(config: Config, section: str, bases: str, shown: bool) -> Iterator[str]:
+    ablation, entries = getattr(config, section), getattr(config, bases)
+    if ablation is None:
         return
-    if base not in config.localizers:
-        yield from unknown(base, config.localizers, spelt(("ablation", "localizer")), "localizers")
+    if not ablation.variants:  # of no network if there is none
+        if shown:
+            yield f"  {spelt((section, 'variants'))} is {{}}, and a page shows them: give one"
         return
-    # Errors of the localizer itself, and those of `shared`, are not repeated for each variant.
-    reported, backbone = set(), config.localizers[base].backbone
-    for variant in (None, *variants):
-        where = ("ablation", "variants", variant) if variant else ("ablation", "shared")
+    if ablation.base not in entries:
+        yield from unknown(ablation.base, entries, spelt((section, "base")), bases)
+        return
+    # Errors of the base itself, and those of `shared`, are not repeated for each variant.
+    base = entries[ablation.base]
+    reported, backbone = set(), base.backbone
+    for variant in (None, *ablation.variants):
+        where = (section, "variants", variant) if variant else (section, "shared")
         try:
-            changed = ablated(config, variant)
+            changed = ablated(base, ablation, variant)
         except ValidationError as error:
             for each in error.errors():
                 mistake = (*each["loc"], each["msg"])

@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 from facemask.config import Config
 from facemask.config.data import Section
-from facemask.config.localizer import Localizer, ResolvedLocalizer
+from facemask.config.detector import Detector, ResolvedDetector
+from facemask.config.localizer import Ablation, Localizer, ResolvedLocalizer
 from facemask.config.training import Experiment, ResolvedExperiment, ResolvedSearch, Training
 from facemask.errors import InputError
 
@@ -17,7 +18,7 @@ def resolve(config: Config, pipeline: str) -> dict[str, Section]:
 
     Args:
         config: all parameters.
-        pipeline: study, losses or localizer.
+        pipeline: study, losses, localizer, detector or detector_ablation.
 
     Raises:
         InputError: the pipeline has nothing to train.
@@ -41,24 +42,34 @@ def _trainings(config: Config, pipeline: str) -> dict[str, Section]:
         return {**_experiments(config, config.losses)}
     if pipeline == "localizer":
         localizers = {name: _localizer(config, each) for name, each in config.localizers.items()}
-        names = config.ablation.variants if config.ablation else ()
-        variants = {f"ablation/{name}": _localizer(config, ablated(config, name)) for name in names}
+        changed = _variants(config.ablation, config.localizers)
+        variants = {f"ablation/{name}": _localizer(config, each) for name, each in changed.items()}
         return {**localizers, **variants}
+    if pipeline in ("detector", "detector_ablation"):
+        changed_ones = _variants(config.detector_ablation, config.detectors)
+        detectors = config.detectors if pipeline == "detector" else changed_ones
+        return {name: _detector(config, each) for name, each in detectors.items()}
     raise ValueError(f"no pipeline {pipeline!r}")
 
 
-def ablated(config: Config, variant: str | None) -> Localizer:
-    """Return the localizer of a variant of the ablation; None: with what all variants share.
+def ablated(base: AnyTraining, ablation: Ablation, variant: str | None) -> AnyTraining:
+    """Return the base of an ablation as a variant changes it; None: with what all variants share.
 
     Raises:
-        ValueError: there is no ablation.
-        ValidationError: its changes are not valid.
+        ValidationError: the changes are not valid.
     """
-    ablation = config.ablation
+    entry = merged(base.model_dump(), ablation.shared)
+    changes = ablation.variants[variant] if variant else {}
+    return type(base).model_validate(merged(entry, changes))
+
+
+def _variants(
+    ablation: Ablation | None, entries: Mapping[str, AnyTraining]
+) -> dict[str, AnyTraining]:
     if ablation is None:
-        raise ValueError("there is no ablation")
-    entry = merged(config.localizers[ablation.localizer].model_dump(), ablation.shared)
-    return Localizer.model_validate(merged(entry, ablation.variants[variant] if variant else {}))
+        return {}
+    base = entries[ablation.base]
+    return {name: ablated(base, ablation, name) for name in ablation.variants}
 
 
 def with_values(experiment: ResolvedExperiment, best: Mapping[str, Any]) -> ResolvedExperiment:
@@ -128,6 +139,17 @@ def _localizer(config: Config, localizer: Localizer) -> ResolvedLocalizer:
         seed=config.seed,
         application=config.backbones[localizer.backbone].application,
         weights=config.datasets[config.dataset].weights,
+    )
+
+
+def _detector(config: Config, detector: Detector) -> ResolvedDetector:
+    dataset = config.datasets[config.dataset]
+    return ResolvedDetector(
+        **_capped(config, detector).model_dump(),
+        seed=config.seed,
+        application=config.backbones[detector.backbone].application,
+        weights=dataset.weights,
+        classes={name: label for name, label in dataset.classes.items() if label},
     )
 
 

@@ -11,6 +11,7 @@ from facemask.io import file_lock
 # Of the run in the workspace, relative to the repository's root.
 DATA, MODELS, METRICS, REPORT = Path("data"), Path("models"), Path("metrics"), Path("report")
 RAW = DATA / "raw"
+DETECTIONS = DATA / "detections"
 RECORDS = REPORT / "records"  # what reports and comparisons are made of, one folder per pipeline
 # What lets a stopped run go on; DVC deletes a stage's outputs before it runs.
 STATE = Path(".resume")
@@ -19,6 +20,11 @@ STATE = Path(".resume")
 def config_file(pipeline: str, name: str) -> Path:
     """Return where the resolve stage writes what a training is made with."""
     return DATA / "configs" / pipeline / f"{name}.json"
+
+
+def detector_folder(root: Path, pipeline: str, name: str) -> Path:
+    """Return where in MODELS or DETECTIONS a detector lies, or a variant of its ablation."""
+    return root / name if pipeline == "detector" else root / pipeline / name
 
 
 def repeat_folders(folder: Path, repeats: int) -> list[Path]:

@@ -10,9 +10,9 @@ import pandas as pd
 from facemask.config.localizer import ResolvedLocalizer
 from facemask.data.arrays import Crops
 from facemask.inference.localizer import predict
-from facemask.inference.predict import parameters
 from facemask.io import write_text
 from facemask.training import localizer
+from facemask.training.loop import parameters
 from stages.common import DATA, MODELS, STATE, config_file, run_stage
 from stages.repeats import repeats, write_repeat
 

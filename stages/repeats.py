@@ -6,12 +6,13 @@ from typing import TypeVar
 
 import pandas as pd
 
+from facemask.config.detector import ResolvedDetector
 from facemask.config.localizer import ResolvedLocalizer
 from facemask.config.training import ResolvedExperiment
 from facemask.io import write_csv, write_json
 from stages.common import repeat_folders
 
-Settings = TypeVar("Settings", ResolvedExperiment, ResolvedLocalizer)
+Settings = TypeVar("Settings", ResolvedExperiment, ResolvedLocalizer, ResolvedDetector)
 
 
 def repeats(settings: Settings, folder: Path) -> Iterator[tuple[Settings, Path]]:

@@ -12,10 +12,11 @@ from dvclive.keras import DVCLiveCallback
 from dvclive.live import Live
 
 from facemask.config.training import ResolvedExperiment
-from facemask.inference.predict import parameters, predict
+from facemask.inference.predict import predict
 from facemask.io import read_json, write_json, write_text
 from facemask.resolve import with_values
 from facemask.training import classifier
+from facemask.training.loop import parameters
 from stages.common import DATA, MODELS, STATE, config_file, run_stage
 from stages.repeats import repeats, write_repeat
 

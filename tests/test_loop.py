@@ -523,3 +523,12 @@ def test_the_same_network_is_the_same_file(tmp_path: Path) -> None:
     again = keras.saving.load_model(files[1], safe_mode=True)
     assert_same_weights(models[0], again)
     assert [*tmp_path.rglob(".*")] == []
+
+
+@pytest.mark.parametrize("frozen", [0, 2_257_984])
+def test_parameters_are_counted_by_hand(frozen: int) -> None:
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8), keras.layers.Dense(4)])
+    by_hand = (6 * 8 + 8) + (8 * 4 + 4)
+    assert loop.parameters(model, frozen) == {"total": by_hand + frozen, "trainable": by_hand}
+    model.layers[0].trainable = False
+    assert loop.parameters(model, 0) == {"total": by_hand, "trainable": by_hand - 56}

@@ -12,13 +12,13 @@ from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from pydantic import ValidationError
 
 from facemask import params
-from facemask.config.files import LOCALIZER, LOSSES, STUDY
+from facemask.config.files import DETECTOR, DETECTOR_ABLATION, LOCALIZER, LOSSES, STUDY
 from facemask.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 OWN = {
     name: yaml.load((ROOT / name).read_bytes(), Loader=yaml.CSafeLoader)
-    for name in (STUDY, LOSSES, LOCALIZER)
+    for name in (STUDY, LOSSES, LOCALIZER, DETECTOR, DETECTOR_ABLATION)
 }
 PUBLISHED = pd.read_csv(ROOT / "reference" / "published_results.csv")
 REMOVED = object()
@@ -237,7 +237,7 @@ def test_experiments_on_pixels_alone_need_neither_backbones_nor_pipelines():
             LOCALIZER: {
                 "localizers": {},
                 "ensembles": {},
-                "ablation": {"localizer": "localizer", "shared": {}, "variants": {}},
+                "ablation": {"base": "localizer", "shared": {}, "variants": {}},
             },
         }
     )
@@ -626,8 +626,8 @@ def test_what_others_are_made_from_may_be_no_mapping_or_missing(key, value):
             [f"{VARIANTS}.frozen_backbone.model_input.resize_mod: unknown", "mean 'resize_mode'?"],
         ),
         (
-            {f"{LOCALIZER}:ablation.localizer": "localiser"},
-            [f"{LOCALIZER}:ablation.localizer is 'localiser'", "did you mean 'localizer'?"],
+            {f"{LOCALIZER}:ablation.base": "localiser"},
+            [f"{LOCALIZER}:ablation.base is 'localiser'", "did you mean 'localizer'?"],
         ),
         (
             {f"{LOCALIZER}:ablation.shared.epochs": 0},

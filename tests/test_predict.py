@@ -122,13 +122,3 @@ def test_predicted_corners_are_fractions_of_the_crop(box_format: str, output: li
     np.testing.assert_allclose(found["iou"], 1 / 3, atol=1e-6)
     assert found["predicted"].tolist() == [WITH] * 4
     assert found["actual"].tolist() == [WITH, WITHOUT, WITHOUT, WITH]
-
-
-@pytest.mark.parametrize("frozen", [0, 2_257_984])
-def test_parameters_are_counted_by_hand(frozen: int) -> None:
-    _, model = head_on_features("rel_xyxy", "binary_crossentropy")
-    by_hand = (6 * 8 + 8) + (8 * 1 + 1) + (8 * 4 + 4)
-    found = predict.parameters(model, frozen)
-    assert found == {"total": by_hand + frozen, "trainable": by_hand}
-    model.layers[1].trainable = False
-    assert predict.parameters(model, 0) == {"total": by_hand, "trainable": by_hand - 56}

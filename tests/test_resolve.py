@@ -4,16 +4,17 @@ import json
 
 import pytest
 from pydantic import ValidationError
-from test_params import LOCALIZER, LOSSES, OWN, ROOT, STUDY, changed
+from test_params import DETECTOR, DETECTOR_ABLATION, LOCALIZER, LOSSES, OWN, ROOT, STUDY, changed
 
 from facemask import params
+from facemask.config.detector import ResolvedDetector
 from facemask.config.localizer import ResolvedLocalizer
 from facemask.config.training import ResolvedExperiment, ResolvedSearch, Space
 from facemask.errors import InputError
 from facemask.resolve import ablated, backbone, resolve, with_values
 
 CONFIG = params.read(ROOT)
-PIPELINES = ("study", "losses", "localizer")
+PIPELINES = ("study", "losses", "localizer", "detector", "detector_ablation")
 FOUND = {
     "layers": 1,
     "units": 64,
@@ -38,6 +39,8 @@ def test_each_training_and_search_has_a_file_of_its_own():
         "study": [*study["experiments"], *(f"searches/{name}" for name in study["searches"])],
         "losses": [*OWN[LOSSES]["experiments"]],
         "localizer": [*OWN[LOCALIZER]["localizers"], *(f"ablation/{name}" for name in variants)],
+        "detector": [*OWN[DETECTOR]["detectors"]],
+        "detector_ablation": [*OWN[DETECTOR_ABLATION]["ablation"]["variants"]],
     }
     assert {pipeline: list(resolve(CONFIG, pipeline)) for pipeline in PIPELINES} == names
 
@@ -52,9 +55,13 @@ def test_there_are_no_other_pipelines():
 def test_what_is_written_is_read_back_the_same(pipeline, dataset):
     found = resolved({"dataset": dataset}, pipeline)
     for name, section in found.items():
-        kind = {"losses": ResolvedExperiment, "localizer": ResolvedLocalizer}.get(
-            pipeline, ResolvedSearch if name.startswith("searches/") else ResolvedExperiment
-        )
+        of_study = ResolvedSearch if name.startswith("searches/") else ResolvedExperiment
+        of_others = {
+            "localizer": ResolvedLocalizer,
+            "detector": ResolvedDetector,
+            "detector_ablation": ResolvedDetector,
+        }
+        kind = of_others.get(pipeline, of_study)
         again = kind.model_validate_json(section.model_dump_json(indent=2))
         assert again == section
         assert type(section) is kind
@@ -165,10 +172,12 @@ def test_no_training_and_no_search_is_longer_than_its_dataset_allows(pipeline, c
             assert section.experiment.epochs == section.max_epochs
             section, written = section.experiment, CONFIG.experiments[section.base]
             written = written.model_copy(update={"epochs": CONFIG.searches[last].max_epochs})
+        elif pipeline == "detector_ablation":
+            written = ablated(CONFIG.detectors["detector"], CONFIG.detector_ablation, last)
         elif above:
-            written = ablated(CONFIG, last)
+            written = ablated(CONFIG.localizers[CONFIG.ablation.base], CONFIG.ablation, last)
         else:
-            known = CONFIG.experiments | CONFIG.losses | CONFIG.localizers
+            known = CONFIG.experiments | CONFIG.losses | CONFIG.localizers | CONFIG.detectors
             written = known[last]
         assert section.epochs == min(written.epochs, cap or 100)
         # Warm-up still ends, and is no shorter than it must be for that.
@@ -189,15 +198,18 @@ def resolve_training(dataset):
     return [each for each in found.values() if isinstance(each, ResolvedExperiment)]
 
 
-def test_variants_of_the_ablation_change_what_they_name_and_nothing_else():
-    base = CONFIG.localizers["localizer"].model_dump()
-    shared, variants = CONFIG.ablation.shared, CONFIG.ablation.variants
-    assert flat(ablated(CONFIG, None).model_dump()) == flat(base) | flat(shared)
-    for name, changes in variants.items():
-        found = flat(ablated(CONFIG, name).model_dump())
-        assert found == flat(base) | flat(shared) | flat(changes)
-    with pytest.raises(ValueError, match="no ablation"):
-        ablated(params.parse({STUDY: OWN[STUDY]}), "baseline")
+@pytest.mark.parametrize(
+    ("ablation", "entries"),
+    [(CONFIG.ablation, CONFIG.localizers), (CONFIG.detector_ablation, CONFIG.detectors)],
+    ids=["localizer", "detector"],
+)
+def test_variants_of_the_ablation_change_what_they_name_and_nothing_else(ablation, entries):
+    base = entries[ablation.base]
+    written, shared = flat(base.model_dump()), flat(ablation.shared)
+    assert flat(ablated(base, ablation, None).model_dump()) == written | shared
+    for name, changes in ablation.variants.items():
+        found = flat(ablated(base, ablation, name).model_dump())
+        assert found == written | shared | flat(changes)
 
 
 def flat(entry, above=()):

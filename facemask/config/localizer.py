@@ -1,6 +1,6 @@
 """Parameters of pipelines/localizer: localizers, their ensembles, the ablation."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,32 +30,40 @@ class ModelInput(Section):
     passes: int = Field(ge=1, le=10)
 
 
-class Augment(Section):
-    """How training samples of a localizer are augmented anew in every epoch.
+class Colours(Section):
+    """How samples are flipped and recoloured anew in every epoch.
 
-    Probabilities: flip, blur, jpeg, erase (anywhere, unless it would meet the face), erase_mouth (a
-    part of the mouth). zoom: least and greatest factor; shift: greatest, in sides of the input;
-    both of the full view (zoomed views have `localizer.ZOOM_JITTER`). brightness, contrast and
-    saturation: greatest relative change; hue: largest shift, as a fraction of a full turn.
+    Probabilities: flip, blur, jpeg. brightness, contrast and saturation: greatest relative change;
+    hue: largest shift, as a fraction of a full turn. zoom: least and greatest factor.
     """
 
     flip: Probability
     zoom: tuple[Zoom, Zoom]
-    shift: Probability
     brightness: Probability
     contrast: Probability
     saturation: Probability
     hue: Probability
     blur: Probability
     jpeg: Probability
-    erase: Probability
-    erase_mouth: Probability
 
     @model_validator(mode="after")
-    def _zoom_is_a_range(self) -> "Augment":
+    def _zoom_is_a_range(self) -> Self:
         if self.zoom[0] > self.zoom[1]:
             raise ValueError(f"zoom is {list(self.zoom)}: give the least first")
         return self
+
+
+class Augment(Colours):
+    """How training samples of a localizer are augmented anew in every epoch.
+
+    shift: greatest, in sides of the input, as zoom of the full view (zoomed views have
+    `localizer.ZOOM_JITTER`). Probabilities: erase (anywhere, unless it would meet the face),
+    erase_mouth (a part of the mouth).
+    """
+
+    shift: Probability
+    erase: Probability
+    erase_mouth: Probability
 
 
 class Localizer(Training):
@@ -91,12 +99,12 @@ class Ensemble(Section):
 
 
 class Ablation(Section):
-    """Trainings of one localizer that differ in one thing each.
+    """Trainings of one network, the base, that differ in one thing each.
 
-    `shared` holds keys of `localizers` that all variants change, `variants` those of each.
+    `shared` holds keys of the base that all variants change, `variants` those of each.
     """
 
-    localizer: str
+    base: str
     shared: dict[str, Any]
     variants: dict[Name, dict[str, Any]]
 

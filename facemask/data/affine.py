@@ -51,16 +51,19 @@ def mirror(width: float) -> np.ndarray:
     return translation(width, 0) @ scaling(-1, 1)
 
 
-def draw(crop: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
+def draw(
+    crop: np.ndarray, transform: np.ndarray, size: int, height: int | None = None
+) -> np.ndarray:
     """Draw a crop on a model input, with PADDING around it.
 
     Args:
         crop: uint8 (h, w, 3).
         transform: (3, 3), from px of the crop to px of the input.
-        size: side of the input, px.
+        size: width of the input, px.
+        height: of the input, px; None: as its width.
 
     Returns:
-        uint8 (size, size, 3).
+        uint8 (height, size, 3).
     """
     crop, shrunk = _small_enough(crop, transform)
     transform = transform @ np.linalg.inv(shrunk)
@@ -69,7 +72,7 @@ def draw(crop: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
     return cv2.warpAffine(
         crop,
         centres[:2],
-        (size, size),
+        (size, height or size),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=PADDING,

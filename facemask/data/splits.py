@@ -92,6 +92,35 @@ def grouped_split(
     return splits
 
 
+def split_images(
+    images: pd.Series, faces: pd.DataFrame, groups: pd.Series, how: Split
+) -> pd.Series:
+    """Split whole images, with all their faces.
+
+    Args:
+        images: their names.
+        faces: the table of `annotations.parse`; the classes in it are stratified.
+        groups: the group of each image, indexed by image name.
+        how: kind, shares, seed and fold; a random split does without the groups.
+
+    Returns:
+        train, val or test, in the order of `images`.
+
+    Raises:
+        InputError: too few images or groups of them.
+    """
+    # A row per face, so that crowds count for more; an image without one counts, too.
+    rows = images.to_frame("image").merge(faces[["image", "name"]], how="left").fillna("none")
+    group = rows["image"].map(groups) if how.kind == "grouped" else rows["image"]
+    tested = _one_fold(rows.index, rows["name"], group, how.test, how.seed, how.fold)
+    rest = rows.index.difference(rows.index[tested])
+    validated = _one_fold(rest, rows["name"], group, how.val, how.seed, 0)
+    split = pd.Series("train", index=pd.Index(images))
+    split[rows["image"][rest[validated]].unique()] = "val"
+    split[rows["image"][tested].unique()] = "test"
+    return split.reset_index(drop=True)
+
+
 def only_training(extra: pd.DataFrame, splits: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
     """Return the extra crops that may train: those of images in training alone.
 

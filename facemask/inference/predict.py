@@ -49,12 +49,3 @@ def annotated(samples: pd.DataFrame, label: np.ndarray, predicted: np.ndarray) -
     """
     actual = np.array(CLASSES)[samples["label"].to_numpy()]
     return table_of(samples, actual, true_boxes(samples), label[:, -1], predicted)
-
-
-def parameters(model: keras.Model, frozen: int) -> dict[str, int]:
-    """Count the parameters of a network in total, and those that were trained.
-
-    `frozen` is the number in its backbone, if its inputs are a backbone's features.
-    """
-    trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    return {"total": model.count_params() + frozen, "trainable": trained}

@@ -16,6 +16,7 @@ from facemask.errors import InputError, nearest
 from facemask.io import user_path
 
 RANDOM_SEED = 0
+NOISE_SIDE = 224  # px, on which the statistics of a network for any size are measured
 
 
 def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
@@ -46,13 +47,13 @@ def build_backbone(backbone: Backbone, weights: str) -> tuple[keras.Model, str]:
 
 
 def build_application(
-    name: str, size: int, weights: str
+    name: str, size: int | None, weights: str
 ) -> tuple[keras.Model, Callable[[Any], Any], str]:
     """Build a network of keras.applications without its top.
 
     Args:
         name: a class of keras.applications.
-        size: side of its input, px.
+        size: side of its input, px; None: of any size that its strides divide.
         weights: as for `build_backbone`.
 
     Returns:
@@ -164,7 +165,8 @@ def _settle_normalisation(network: keras.Model, preprocess: Callable[[Any], Any]
     Without it the signal of a deep random network fades to a constant before the last layer.
     """
     cells = np.random.default_rng(RANDOM_SEED).integers(0, 256, (16, 16, 16, 3), dtype=np.uint8)
-    noise = keras.ops.image.resize(cells.astype("float32"), network.input_shape[1:3])
+    sides = tuple(side or NOISE_SIDE for side in network.input_shape[1:3])
+    noise = keras.ops.image.resize(cells.astype("float32"), sides)
     norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
     momenta = [layer.momentum for layer in norms]
     for layer in norms:

@@ -15,7 +15,7 @@ import numpy as np
 from keras import layers, ops
 
 from facemask.config.localizer import Localizer
-from facemask.errors import InputError
+from facemask.models.feature_pyramid import feature_levels, merge
 from facemask.models.study_networks import in_precision
 
 # The ltrb distances of an untrained network, in sides of the input.
@@ -41,14 +41,11 @@ def build_localizer(
         InputError: the backbone has no layer of one of the names, or the feature levels are not
             from fine to coarse, each of half the resolution of the one before.
     """
-    levels = keras.Model(
-        application.input, [_layer(application, name).output for name in settings.feature_levels]
-    )
-    _freeze(application, settings.freeze_until)
     inputs = keras.Input(application.input_shape[1:], name="inputs")
-    maps = levels(preprocess(layers.Identity()(inputs)))
+    names = settings.feature_levels
+    maps = feature_levels(inputs, application, preprocess, names, settings.freeze_until)
     with in_precision(settings.precision):
-        x = _neck(maps if isinstance(maps, list) else [maps], settings)
+        x = merge(maps, names, settings.channels, _convolve)
         x = _convolve(_convolve(x, settings.channels), settings.channels)
     softmax = settings.losses.label.name == "categorical_crossentropy"
     heatmap = layers.Conv2D(1, 1, name="heatmap_logits")(x)
@@ -99,44 +96,5 @@ def cell_centres(height: int, width: int) -> np.ndarray:
     return centres.reshape(-1, 2).astype(np.float32)
 
 
-def _neck(maps: list[keras.KerasTensor], settings: Localizer) -> keras.KerasTensor:
-    """Merge maps from coarse to fine, as feature pyramids do (Lin et al. 2017): the finest."""
-    fine, *coarser = [layers.Conv2D(settings.channels, 1)(x) for x in maps]
-    if not coarser:
-        return fine
-    merged = coarser[-1]
-    for x in [*coarser[-2::-1], fine]:
-        if (2 * merged.shape[1], 2 * merged.shape[2]) != x.shape[1:3]:
-            raise InputError(
-                f"feature_levels {', '.join(settings.feature_levels)}: a map of "
-                f"{merged.shape[1:3]} does not double to {x.shape[1:3]}; give one level a "
-                "resolution, the finest first"
-            )
-        merged = _convolve(layers.Add()([layers.UpSampling2D()(merged), x]), settings.channels)
-    return merged
-
-
 def _convolve(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
     return layers.Conv2D(channels, 3, padding="same", activation="relu")(x)
-
-
-def _freeze(application: keras.Model, last: str) -> None:
-    """Freeze a backbone up to one of its layers, which is included, and its normalisation wholly.
-
-    The statistics of a small batch are worse than those that the weights came with. A frozen layer
-    keeps them; Keras gives a part called with training=False the outer model's mode all the same.
-    """
-    until = application.layers.index(_layer(application, last))
-    for number, layer in enumerate(application.layers):
-        normalises = isinstance(layer, layers.BatchNormalization)
-        layer.trainable = number > until and not normalises
-
-
-def _layer(application: keras.Model, name: str) -> layers.Layer:
-    try:
-        return application.get_layer(name)
-    except ValueError:
-        raise InputError(
-            f"the backbone {application.name} has no layer {name!r}: correct feature_levels or "
-            "freeze_until; it has " + ", ".join(layer.name for layer in application.layers)
-        ) from None

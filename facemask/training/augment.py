@@ -9,7 +9,7 @@ input: pixels are interpolated once.
 import cv2
 import numpy as np
 
-from facemask.config.localizer import Augment
+from facemask.config.localizer import Augment, Colours
 from facemask.data import affine
 
 
@@ -37,7 +37,7 @@ def place(augment: Augment, box: np.ndarray, size: int, rng: np.random.Generator
     return affine.translation(*shift) @ affine.scaling(zoom, zoom) @ flipped
 
 
-def colour_jitter(image: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+def colour_jitter(image: np.ndarray, augment: Colours, rng: np.random.Generator) -> np.ndarray:
     """Draw brightness, contrast, saturation, hue, blur and JPEG artefacts.
 
     Args:

@@ -92,8 +92,7 @@ def compiled(settings: ResolvedLocalizer, steps: int, steps_per_epoch: int) -> k
     Args:
         settings: network, losses, loss weights, optimizer, precision, seed.
         steps: see `loop.fit`.
-        steps_per_epoch: with the option use_ema the averaged weights replace the others after so
-            many steps: they are what is validated and saved.
+        steps_per_epoch: see `loop.make_optimizer`.
 
     Raises:
         InputError: weights are missing, layers do not fit, or an option is unknown.
@@ -104,12 +103,8 @@ def compiled(settings: ResolvedLocalizer, steps: int, steps_per_epoch: int) -> k
         )
     keras.utils.set_random_seed(settings.seed)
     model = build_localizer(settings, application, preprocess)
-    optimizer = settings.optimizer
-    if optimizer.options.get("use_ema"):
-        options = {"ema_overwrite_frequency": steps_per_epoch} | optimizer.options
-        optimizer = optimizer.model_copy(update={"options": options})
     model.compile(
-        optimizer=loop.make_optimizer(optimizer),
+        optimizer=loop.make_optimizer(settings.optimizer, steps_per_epoch),
         loss={
             "label": label_loss(settings.losses.label),
             "box": box_loss(settings.losses.box, BOX_FORMAT),

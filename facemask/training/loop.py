@@ -117,6 +117,15 @@ def save(model: keras.Model, file: Path) -> None:
                 archive.writestr(zipfile.ZipInfo(name), data)
 
 
+def parameters(model: keras.Model, frozen: int) -> dict[str, int]:
+    """Count the parameters of a network in total, and those that were trained.
+
+    `frozen` is the number in its backbone, if its inputs are a backbone's features.
+    """
+    trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    return {"total": model.count_params() + frozen, "trainable": trained}
+
+
 def prefetched(
     read: Callable[[], Iterator[Any]], signature: tuple[Any, ...], count: int
 ) -> tf.data.Dataset:
@@ -129,8 +138,15 @@ def prefetched(
     return dataset.prefetch(2).with_options(options)
 
 
-def make_optimizer(optimizer: Optimizer) -> keras.optimizers.Optimizer:
+def make_optimizer(
+    optimizer: Optimizer, steps_per_epoch: int | None = None
+) -> keras.optimizers.Optimizer:
     """Return a Keras optimizer by its lower-case name.
+
+    Args:
+        optimizer: name, learning rate, weight decay, options.
+        steps_per_epoch: with the option use_ema the averaged weights replace the others after so
+            many steps: they are what is validated and saved. None: at the end of the training.
 
     Raises:
         InputError: its constructor does not take one of the options.
@@ -141,6 +157,8 @@ def make_optimizer(optimizer: Optimizer) -> keras.optimizers.Optimizer:
         options = dict(
             learning_rate=optimizer.learning_rate, weight_decay=decay, **optimizer.options
         )
+        if optimizer.options.get("use_ema") and steps_per_epoch:
+            options.setdefault("ema_overwrite_frequency", steps_per_epoch)
         return keras.optimizers.get({"class_name": optimizer.name, "config": options})
     except (TypeError, ValueError) as error:
         raise InputError(

@@ -1,0 +1,104 @@
+"""A trained detector on packed images and on the study's crops: tables of what it finds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from facemask.columns import CLASSES, WITH, true_boxes
+from facemask.config.detector import ResolvedDetector
+from facemask.data.arrays import Crops
+from facemask.inference.detect import Detections, Run, detect
+from facemask.inference.table import table_of
+from facemask.models.detector import with_decoding
+
+LEAST = 0.005  # confidence of the detections that are kept: average precision reads them all
+CORNERS = ["x0", "y0", "x1", "y1"]  # half-open px of the image
+
+
+def load(file: Path, quality_power: float) -> tuple[Run, keras.Model]:
+    """Load a trained detector.
+
+    Args:
+        file: the .keras file that `training.detector.train` wrote.
+        quality_power: see `config.detector.Detector`.
+
+    Returns:
+        What `detect` runs, and the network without decoding.
+    """
+    model = keras.saving.load_model(file, compile=False)
+    return runner(model, quality_power), model
+
+
+def runner(model: keras.Model, quality_power: float) -> Run:
+    """Return a network of `models.detector` as what `detect` runs."""
+    decoded = with_decoding(model, quality_power)
+
+    def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        outputs = decoded.predict_on_batch(images)
+        return outputs["boxes"], outputs["scores"]
+
+    return run
+
+
+def detect_images(
+    run: Run, settings: ResolvedDetector, images: Crops, samples: pd.DataFrame
+) -> pd.DataFrame:
+    """Find the faces of packed images.
+
+    Args:
+        run: a detector with decoding.
+        settings: size and classes.
+        images: whole, as they are packed.
+        samples: rows of the table of `image_faces.whole_images`, with split.
+
+    Returns:
+        One row per detection: image, split, x0, y0, x1, y1 (half-open px of the image as it was
+        before it was packed), and score_NAME of each class.
+    """
+    tables = []
+    for row in tqdm(samples.itertuples(), "detect", len(samples), unit="image"):
+        image = images[row.sample]
+        found = detect(run, image, settings.size, LEAST)
+        scale = np.array([row.width, row.height]) / image.shape[1::-1]
+        columns: dict[str, object] = {"image": row.image, "split": row.split}
+        columns |= dict(zip(CORNERS, (found.xyxy * np.tile(scale, 2)).T.round(2), strict=True))
+        columns |= _scores(found, settings.classes)
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _scores(found: Detections, classes: Mapping[str, str]) -> dict[str, np.ndarray]:
+    scores = found.scores.astype(float).round(5)
+    return {f"score_{name}": scores[:, number] for number, name in enumerate(classes)}
+
+
+def strongest(
+    run: Run, settings: ResolvedDetector, crops: Crops, samples: pd.DataFrame
+) -> pd.DataFrame:
+    """Predict the one face of each crop: the detection of the highest confidence.
+
+    Args:
+        run: a detector with decoding.
+        settings: crop_view and classes.
+        crops: in their native aspect.
+        samples: rows of the table of `splits.split`.
+
+    Returns:
+        The table of `predict.predict`. A crop without any detection has an empty box, and is said
+        to be of the minority class with a probability of a half.
+    """
+    masked = [meaning == WITH for meaning in settings.classes.values()]
+    probability, boxes = np.full(len(samples), 0.5), np.zeros((len(samples), 4), np.float32)
+    for row, number in enumerate(tqdm(samples["sample"], "crops", unit="crop")):
+        crop = crops[number]
+        found = detect(run, crop, settings.crop_view, 0)
+        if len(found.confidence):
+            scores = found.scores[0]
+            probability[row] = scores[masked].sum() / scores.sum()
+            boxes[row] = found.xyxy[0] / np.tile(crop.shape[1::-1], 2)
+    actual = np.array(CLASSES)[samples["label"].to_numpy()]
+    return table_of(samples, actual, true_boxes(samples), probability, boxes)
