@@ -6,10 +6,8 @@ import pytest
 import yaml
 from code_imports import NEUTRAL, ROOT, imports, reached, source_of, templates
 
-FILES = [
-    "dvc.yaml",
-    *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("pipelines/*/dvc.yaml")),
-]
+OTHERS = sorted(ROOT.glob("pipelines/*/dvc.yaml"))
+FILES = ["dvc.yaml", *(path.relative_to(ROOT).as_posix() for path in OTHERS)]
 
 
 def stages():

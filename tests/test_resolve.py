@@ -155,9 +155,13 @@ def test_a_changed_value_changes_what_it_concerns_and_nothing_else():
     assert touched({"defaults.early_stopping": 2}) == experiments - own
     assert touched({"defaults.precision": "bfloat16"}) == experiments | searches
     variants = {f"ablation/{name}" for name in CONFIG.ablation.variants}
-    finders = {"localizer", "localizer_stretched", *variants}
+    changed_detectors = {*CONFIG.detectors, *CONFIG.detector_ablation.variants}
+    finders = {"localizer", "localizer_stretched", *variants, *changed_detectors}
     assert touched({"seed": 1}) == experiments | searches | finders
     assert touched({"datasets.sample.weights": "imagenet"}) == finders
+    assert touched({f"{DETECTOR}:detectors.detector.batch_size": 4}) == changed_detectors
+    wider = f"{DETECTOR_ABLATION}:ablation.variants.wider.channels"
+    assert touched({wider: 8}) == {"wider"}
     assert touched({f"{LOCALIZER}:ablation.variants.wider.channels": 8}) == {"ablation/wider"}
 
 
