@@ -137,7 +137,7 @@ def batches(
     """
     application, _, _ = build_application(settings.application, None, "random")
     cell = stride(settings, application)
-    minority = _donors(settings, scenes, numbers) if epoch else np.zeros((0, 2), int)
+    minority = donors(settings, scenes, numbers) if epoch else np.zeros((0, 2), int)
     of_class = [getattr(settings.class_weights, meaning) for meaning in settings.classes.values()]
 
     def draw(number: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -275,7 +275,7 @@ def _mosaic(
     return Sample(image, Faces(boxes, labels), np.concatenate([part.ignored for part in parts]))
 
 
-def _donors(settings: ResolvedDetector, scenes: Scenes, numbers: np.ndarray) -> np.ndarray:
+def donors(settings: ResolvedDetector, scenes: Scenes, numbers: np.ndarray) -> np.ndarray:
     """Faces without a mask that are large enough to be pasted: image and number, (k, 2)."""
     bare = [number for number, each in enumerate(settings.classes.values()) if each == WITHOUT]
     found = [
