@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from facemask import cli
+from facemask import records
 from facemask.columns import WITH, WITHOUT
 from facemask.evaluation import significance
 from facemask.reporting import tables
@@ -49,7 +49,7 @@ class Snapshots:
     def predictions(self, run: str, name: str) -> pd.DataFrame:
         """Return the test predictions of an experiment, or of the ensemble."""
         if name == "ensemble":
-            return cli.predictions(f"localizer+localizer_stretched@{self.folder / run}")
+            return records.predictions(f"localizer+localizer_stretched@{self.folder / run}")
         return pd.read_csv(self.find(run, f"records/*/predictions/{name}.csv"))
 
     @cached_property

@@ -42,6 +42,7 @@ def evaluate(pipeline: str, name: str) -> None:
         "val": detection_metrics.measure(*val, settings.classes),
         "test": detection_metrics.measure(*test, settings.classes),
         "intervals": detection_metrics.intervals(*test, settings.classes),
+        "test_images": test[2],
         "crops": bootstrap.metrics_of(crops[crops["flip"] == 0]),
         "params": read_json(models / "parameters.json"),
         "epochs": len(history),

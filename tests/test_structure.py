@@ -16,7 +16,7 @@ LAYERS = [
     ("training",),
     ("inference",),
     ("reporting",),
-    ("cli", "__main__"),
+    ("records", "cli", "__main__"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted((ROOT / "facemask").rglob("*.py"))

@@ -116,7 +116,7 @@ def _results(
     detections: pd.DataFrame, number: Mapping[str, int], groups: Groups
 ) -> list[dict[str, Any]]:
     image_ids = detections["image"].map(number)
-    boxes = detections[CORNERS].to_numpy(float)
+    boxes = detections[CORNERS].to_numpy(float, copy=True)
     boxes[:, 2:] -= boxes[:, :2]
     scores = group_scores(detections, groups)
     return [

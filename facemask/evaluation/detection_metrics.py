@@ -1,12 +1,13 @@
 """All that a detector is measured by, of one set of images or of folds together."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from facemask.columns import WITH, WITHOUT
+from facemask.errors import InputError
 from facemask.evaluation import bootstrap, precision_bootstrap
 from facemask.evaluation.detection import (
     LEGIBLE,
@@ -19,6 +20,9 @@ from facemask.evaluation.detection import (
 )
 
 LEAST_KEPT = 0.01
+# Groupings by the names they are published under.
+PUBLISHED = {"two_classes": "two_classes", "three_classes": "classes", "face": "face"}
+POOLED = ("recall_without_mask", "recall_without_mask_16px", "false_alarms")
 RATIOS = ("recall_face", "recall_with_mask", "recall_without_mask", "recall_without_mask_16px")
 
 
@@ -101,6 +105,77 @@ def _sums(
     alarms = detections[shown & (detections["face"] < 0)].groupby("image").size()
     alarms = alarms.reindex(images, fill_value=0).to_numpy(float)
     return np.column_stack([parts, alarms]), np.column_stack([wholes, np.ones(len(images))])
+
+
+class Fold(NamedTuple):
+    """The records of one fold: what was annotated, found, measured, and predicted on crops."""
+
+    faces: pd.DataFrame
+    detections: pd.DataFrame
+    statistics: Mapping[str, Any]
+    crops: pd.DataFrame
+
+
+def pooled(folds: Sequence[Fold]) -> dict[str, Any]:
+    """Return the metrics of folds that were tested one after the other, as of one test set.
+
+    Each fold's detections are shown from its own threshold on. Scores of different networks are
+    ranked together.
+
+    Args:
+        folds: of a grouped split, each image in one of them.
+
+    Returns:
+        two_classes, three_classes (as annotated) and face, each ap50 and ap; recall_without_mask,
+        recall_without_mask_16px and false_alarms at the thresholds; crops: metrics of the study's
+        crops; parameters; training_minutes, the mean of a fold; intervals: of the same keys low and
+        high; folds: ap50 of two classes of each; images, faces and crops_count: how many.
+
+    Raises:
+        InputError: two folds test the same image.
+    """
+    thresholds = [fold.statistics["confidence"] for fold in folds]
+    faces, detections = (
+        pd.concat(
+            [t.assign(threshold=least) for t, least in zip(tables, thresholds, strict=True)],
+            ignore_index=True,
+        )
+        for tables in ([fold.faces for fold in folds], [fold.detections for fold in folds])
+    )
+    images = [image for fold in folds for image in fold.statistics["test_images"]]
+    if len(set(images)) < len(images):
+        twice = len(images) - len(set(images))
+        raise InputError(f"{twice} images are tested in several folds: give each fold once")
+    classes = folds[0].statistics["classes"]
+    found = intervals(faces, detections, images, classes)
+    crops = pd.concat([fold.crops[fold.crops["flip"] == 0] for fold in folds], ignore_index=True)
+    every = {
+        **{
+            name: {key: found[group][key] for key in ("ap50", "ap")}
+            for name, group in PUBLISHED.items()
+        },
+        **{key: found["threshold"][key] for key in POOLED},
+        "crops": bootstrap.intervals(crops),
+    }
+    minutes = [fold.statistics["train_seconds"] / 60 for fold in folds]
+    return {
+        **_each(every, lambda metric: metric["value"]),
+        "parameters": folds[0].statistics["params"]["total"],
+        "training_minutes": float(np.mean(minutes)),
+        "intervals": _each(every, lambda metric: [metric["low"], metric["high"]]),
+        "folds": [fold.statistics["test"]["two_classes"]["ap50"] for fold in folds],
+        "images": len(images),
+        "faces": len(faces),
+        "crops_count": len(crops),
+    }
+
+
+def _each(metrics: Mapping[str, Any], value: Callable[[Any], Any]) -> dict[str, Any]:
+    """Something of each metric, in the same nested mappings."""
+    return {
+        key: value(metric) if "low" in metric else _each(metric, value)
+        for key, metric in metrics.items()
+    }
 
 
 def kept(detections: pd.DataFrame) -> pd.DataFrame:

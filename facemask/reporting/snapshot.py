@@ -13,7 +13,7 @@ from facemask.params import read
 from facemask.reporting.run import experiment_names, versions
 
 # Folders of a file per experiment.
-BY_EXPERIMENT = ("metrics", "history", "predictions", "statistics")
+BY_EXPERIMENT = ("metrics", "history", "predictions", "statistics", "faces", "detections")
 
 
 def take(root: Path, results: Path, name: str) -> Path:
@@ -63,6 +63,7 @@ def _others(config: Config) -> Callable[[str, list[str]], set[str]]:
         *config.losses,
         *config.localizers,
         *config.ensembles,
+        *config.detectors,
     }
 
     def left_out(folder: str, names: list[str]) -> set[str]:
