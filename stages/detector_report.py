@@ -16,7 +16,7 @@ from facemask.data.image_faces import faces_of
 from facemask.evaluation import detection
 from facemask.io import read_json, write_text
 from facemask.reporting import detector_page, detector_plots
-from facemask.training import detector
+from facemask.training.scenes import Scenes, augmented
 from stages.common import DATA, DETECTIONS, MODELS, RECORDS, REPORT, run_stage
 
 IMAGES, MISSED, ALARMS, SAMPLES = 4, 30, 50, 12  # how many of each are shown
@@ -40,9 +40,7 @@ def write_page(name: str) -> None:
     annotations = pd.read_csv(DATA / "annotations.csv")
     draw_curves(name, settings, folder)
     draw_errors(name, settings, measured["confidence"], images, samples, annotations, folder)
-    scenes = detector.Scenes(
-        images, faces_of(samples, annotations, list(settings.classes), images.shapes)
-    )
+    scenes = Scenes(images, faces_of(samples, annotations, list(settings.classes), images.shapes))
     draw_samples(settings, scenes, samples, folder)
     split = config.images.split if config.images else ""
     page = detector_page.render(
@@ -101,16 +99,15 @@ def draw_errors(
 
 
 def draw_samples(
-    settings: ResolvedDetector, scenes: detector.Scenes, samples: pd.DataFrame, folder: Path
+    settings: ResolvedDetector, scenes: Scenes, samples: pd.DataFrame, folder: Path
 ) -> None:
     """Draw training images as epochs show them."""
     trained = samples.loc[samples["split"] == "train", "sample"].to_numpy()
-    pasted = detector.donors(settings, scenes, trained)
     masked = np.array([meaning == WITH for meaning in settings.classes.values()])
     drawn = []
     chosen = trained[np.linspace(0, len(trained) - 1, SAMPLES).astype(int)]
     for epoch, number in enumerate(chosen):
-        sample = detector.augmented(settings, scenes, trained, number, epoch, pasted)
+        sample = augmented(settings, scenes, trained, number, epoch)
         drawn.append((sample.image, sample.faces.boxes, masked[sample.faces.labels]))
     detector_plots.samples_sheet(drawn, folder / PLOTS["augmentation"])
 

@@ -13,6 +13,7 @@ from facemask.data.image_faces import faces_of
 from facemask.io import write_csv, write_json, write_text
 from facemask.training import detector
 from facemask.training.loop import parameters
+from facemask.training.scenes import Scenes
 from stages.common import DATA, MODELS, STATE, config_file, detector_folder, run_stage
 from stages.repeats import repeats
 
@@ -27,7 +28,7 @@ def train_detector(pipeline: str, name: str) -> None:
     images, samples = Crops(DATA / "whole_images"), pd.read_csv(DATA / "whole_images.csv")
     annotations = pd.read_csv(DATA / "annotations.csv")
     faces = faces_of(samples, annotations, list(settings.classes), images.shapes)
-    scenes = detector.Scenes(images, faces)
+    scenes = Scenes(images, faces)
     models, state = detector_folder(MODELS, pipeline, name), STATE / pipeline / name
     for repeat, folder in repeats(settings, models):
         file = folder / "model.keras"

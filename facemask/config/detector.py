@@ -6,7 +6,7 @@ from pydantic import Field
 
 from facemask.config.data import NearDuplicates, Section
 from facemask.config.localizer import Colours, LocalizerLossWeights, Probability
-from facemask.config.training import LabelLoss, Losses, Neurons, Training, Weight
+from facemask.config.training import LabelLoss, Losses, Neurons, Rate, Training, Weight
 
 Side = Annotated[int, Field(ge=32, le=8192, multiple_of=32)]
 
@@ -46,7 +46,8 @@ class Detector(Training):
     feature_levels, freeze_until and channels: as of a localizer. size: longest side of an image
     when it predicts, px; crop_view: the same of a crop of the study, with one large face;
     crop_size: side of the square crops that it trains on. quality_power: what the predicted IoU of
-    a box counts in its score, 0 nothing, 1 all.
+    a box counts in its score, 0 nothing, 1 all. class_weights: what the class of a face counts, by
+    the name of the annotations; 1 if it is not named.
     """
 
     backbone: str
@@ -60,6 +61,7 @@ class Detector(Training):
     augment: DetectorAugment
     losses: DetectorLosses
     loss_weights: DetectorLossWeights
+    class_weights: dict[str, Rate]  # type: ignore[assignment]  # of any classes
 
 
 class Images(Section):
