@@ -147,6 +147,10 @@ def _pooled(rows: Mapping[str, tuple[float, float, float, Sequence[float]]]) -> 
 @app.command()
 def snapshot(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new folder.")],
+    pipeline: Annotated[
+        str | None,
+        typer.Option(metavar="PIPELINE", help="Keep one of pipelines/ alone, as detector."),
+    ] = None,
 ) -> None:
     """Keep the run in the workspace as docs/results/NAME, to be committed.
 
@@ -155,7 +159,7 @@ def snapshot(
     """
     from facemask.reporting import snapshot as snapshots
 
-    folder = snapshots.take(Path(), RESULTS, name)
+    folder = snapshots.take(Path(), RESULTS, name, pipeline)
     typer.echo(f"{folder}: {sum(path.is_file() for path in folder.rglob('*'))} files")
 
 

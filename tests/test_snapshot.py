@@ -190,3 +190,38 @@ def test_a_snapshot_is_what_experiments_are_compared_with(
     shutil.copy("other/predictions/mobilenet_1.csv", records / "predictions/mobilenet_4.csv")
     assert rows(facemask("compare", "mobilenet_4", "mobilenet_4@before")) == then
     assert "is there already" in facemask("snapshot", "before", code=1)
+
+
+def test_one_pipeline_alone_is_kept(project: Path) -> None:
+    for name in ("statistics/detector.json", "faces/detector.csv", "faces/other.csv"):
+        write(project, f"report/records/detector/{name}", "1")
+    write(project, "report/detector/detector/README.md", "page")
+    write(project, "metrics/detector.json", "{}")
+    for name in ("dvc.yaml", "dvc.lock", "params.yaml"):
+        text = {"dvc.yaml": "stages: {}", "dvc.lock": "schema: '2.0'"}.get(name)
+        own = ROOT / "pipelines/detector" / name
+        write(project, f"pipelines/detector/{name}", text or own.read_text())
+    folder = snapshot.take(project, project / "docs/results", "fold", "detector")
+    kept = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert kept == {
+        "snapshot.json",
+        "dvc.lock",
+        "params.yaml",
+        "pipelines/detector/dvc.lock",
+        "pipelines/detector/params.yaml",
+        "metrics/data.json",
+        "metrics/detector.json",
+        "detector/detector/README.md",
+        "records/detector/statistics/detector.json",
+        "records/detector/faces/detector.csv",
+    }
+    assert json.loads((folder / "snapshot.json").read_text())["split"] == "grouped_0"
+
+
+@pytest.mark.parametrize(("pipeline", "message"), [("losse", "mean 'losses'"), ("losses", "repro")])
+def test_a_pipeline_that_is_not_there_or_has_not_run_is_refused(
+    project: Path, pipeline: str, message: str
+) -> None:
+    (project / "pipelines/losses/dvc.lock").unlink()
+    with pytest.raises(InputError, match=message):
+        snapshot.take(project, project / "docs/results", "mine", pipeline)

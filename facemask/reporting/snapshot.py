@@ -2,21 +2,22 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from facemask.config import Config
-from facemask.errors import InputError
+from facemask.errors import InputError, nearest
 from facemask.io import write_json
 from facemask.params import read
 from facemask.reporting.run import experiment_names, versions
 
+STUDY_LOCK, LOCKS = Path("dvc.lock"), "pipelines/*/dvc.lock"
 # Folders of a file per experiment.
 BY_EXPERIMENT = ("metrics", "history", "predictions", "statistics", "faces", "detections")
 
 
-def take(root: Path, results: Path, name: str) -> Path:
+def take(root: Path, results: Path, name: str, pipeline: str | None = None) -> Path:
     """Copy what a run has made and was made with into a new folder.
 
     Args:
@@ -24,65 +25,84 @@ def take(root: Path, results: Path, name: str) -> Path:
         results: the folder of all snapshots.
         name: of the new one, in which the report's files come to lie, beside metrics/,
             params.yaml, dvc.lock, those of the pipelines and snapshot.json, which names the commit.
+        pipeline: of which alone the run is kept, as detector; None: the study and every pipeline
+            that was run.
 
     Raises:
-        InputError: the folder is there, its name is no plain word, there is no run to keep, or
-            parts of it were made with other parameters or code.
+        InputError: the folder is there, its name is no plain word, there is no such pipeline or no
+            run to keep, or parts of it were made with other parameters or code.
     """
     folder = results / name
     if not re.fullmatch(r"\w[\w-]*", name):
         raise InputError(f"{name!r} is no name for a snapshot: give letters, digits, _ or -")
     if folder.exists():
         raise InputError(f"{folder} is there already: give another name, or git rm -r {folder}")
-    if not all((root / made).exists() for made in ("report", "metrics", "dvc.lock")):
-        raise InputError("there is no run to keep: dvc repro makes one")
+    locks = _locks(root, pipeline)
+    made = [Path("report"), Path("metrics"), *locks]
+    if not all((root / each).exists() for each in made):
+        command = f"dvc repro pipelines/{pipeline}/dvc.yaml" if pipeline else "dvc repro"
+        raise InputError(f"there is no run to keep: {command} makes one")
     config, commit = read(root), _commit(root)
-    _check_up_to_date(root)
-    shutil.copytree(root / "report", folder, ignore=_others(config))
-    shutil.copytree(root / "metrics", folder / "metrics", ignore=_others(config))
-    for lock in [root / "dvc.lock", *root.glob("pipelines/*/dvc.lock")]:
+    _check_up_to_date(root, locks)
+    left_out = _others(config, pipeline)
+    shutil.copytree(root / "report", folder, ignore=left_out)
+    shutil.copytree(root / "metrics", folder / "metrics", ignore=left_out)
+    for lock in dict.fromkeys([STUDY_LOCK, *locks]):
         for path in (lock, lock.with_name("params.yaml")):
-            target = folder / path.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-    about = {
-        **commit,
-        "dataset": config.dataset,
-        "split": config.split,
-        "packages": versions(),
-    }
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / path, folder / path)
+    split = config.images.split if pipeline == "detector" and config.images else config.split
+    about = {**commit, "dataset": config.dataset, "split": split, "packages": versions()}
     write_json(about, folder / "snapshot.json")
     return folder
 
 
-def _others(config: Config) -> Callable[[str, list[str]], set[str]]:
+def _locks(root: Path, pipeline: str | None) -> list[Path]:
+    """The lock files of what is kept, from the root."""
+    if pipeline is None:
+        return [STUDY_LOCK, *sorted(path.relative_to(root) for path in root.glob(LOCKS))]
+    known = {path.parent.name for path in root.glob("pipelines/*/dvc.yaml")}
+    if pipeline not in known:
+        raise InputError(
+            f"there is no pipeline {pipeline!r}{nearest(pipeline, known)}; there are: "
+            f"{', '.join(sorted(known))}"
+        )
+    return [Path(f"pipelines/{pipeline}/dvc.lock")]
+
+
+def _others(config: Config, pipeline: str | None) -> Callable[[str, list[str]], set[str]]:
     """Return what tells shutil.copytree what to leave out: files of experiments of other runs."""
-    ours = {
-        "data",
-        *experiment_names(config),
-        *config.losses,
-        *config.localizers,
-        *config.ensembles,
-        *config.detectors,
+    of_pipeline = {
+        "study": experiment_names(config),
+        "losses": config.losses,
+        "localizer": [*config.localizers, *config.ensembles],
+        "detector": config.detectors,
     }
+    kept = [pipeline] if pipeline else list(of_pipeline)
+    ours = {"data", *(name for each in kept for name in of_pipeline.get(each, ()))}
+    other_folders = {*of_pipeline, "detector_ablation"} - {*kept, *ours} if pipeline else set()
 
     def left_out(folder: str, names: list[str]) -> set[str]:
         by_experiment = Path(folder).name in BY_EXPERIMENT
+        above = pipeline is not None and Path(folder).name == "report"
         return {
             name
             for name in names
-            if name.startswith(".") or (by_experiment and Path(name).stem not in ours)
+            if name.startswith(".")
+            or name in other_folders
+            or (by_experiment and Path(name).stem not in ours)
+            # Of the report's own files none are of a further pipeline.
+            or (above and name not in ("records", *kept))
         }
 
     return left_out
 
 
-def _check_up_to_date(root: Path) -> None:
-    """Check the study, and each further pipeline that was run."""
+def _check_up_to_date(root: Path, locks: Sequence[Path]) -> None:
+    """Check the pipelines of lock files."""
     from dvc.repo import Repo
 
-    locks = sorted(path.relative_to(root) for path in root.glob("pipelines/*/dvc.lock"))
-    ran = ["dvc.yaml", *(str(lock.with_name("dvc.yaml")) for lock in locks)]
+    ran = [str(lock.with_name("dvc.yaml")) for lock in locks]
     with Repo(str(root)) as repo:
         changed = sorted(repo.status(targets=[str((root / file).resolve()) for file in ran]))
     if changed:
