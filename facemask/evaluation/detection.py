@@ -189,7 +189,7 @@ def matches(
 
     Returns:
         The faces with actual (what their class means), side (the root of the area, px), found (the
-        row of the detection, or -1), predicted, confidence and iou (of that, or None, 0 and 0); and
+        row of the detection, or -1), predicted, confidence and iou (of that, or NaN, 0 and 0); and
         the detections with predicted, confidence and face (the row, or -1: a false alarm).
     """
     two = groupings(classes)["two_classes"]
@@ -244,7 +244,7 @@ def at_threshold(faces: pd.DataFrame, detections: pd.DataFrame, images: int) -> 
         image; confusion: of each class how many were predicted as what or missed, and of what the
         false alarms are. NaN where there is nothing to divide by.
     """
-    found = (faces["confidence"] >= faces["threshold"]).to_numpy()
+    found = is_found(faces).to_numpy()
     predicted = faces["predicted"].where(found, MISSED).to_numpy()
     shown = detections[detections["confidence"] >= detections["threshold"]]
     alarms = shown.loc[shown["face"] < 0, "predicted"]
@@ -268,6 +268,11 @@ def at_threshold(faces: pd.DataFrame, detections: pd.DataFrame, images: int) -> 
     legible = (faces["actual"] == WITHOUT) & (faces["side"] >= LEGIBLE)
     result["recall_without_mask_16px"] = _share((predicted == WITHOUT)[legible])
     return result
+
+
+def is_found(faces: pd.DataFrame) -> pd.Series:
+    """Return whether each face of `matches` is found at its threshold, whatever the class."""
+    return (faces["found"] >= 0) & (faces["confidence"] >= faces["threshold"])
 
 
 def best_threshold(faces: pd.DataFrame, detections: pd.DataFrame) -> float:

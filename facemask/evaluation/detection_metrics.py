@@ -16,6 +16,7 @@ from facemask.evaluation.detection import (
     average_precision,
     evaluate,
     groupings,
+    is_found,
     matches,
 )
 
@@ -91,7 +92,7 @@ def _sums(
     faces: pd.DataFrame, detections: pd.DataFrame, images: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numerators and denominators of RATIOS and of false alarms an image: (images, 5) each."""
-    found = faces["confidence"] >= faces["threshold"]
+    found = is_found(faces)
     right = found & (faces["predicted"] == faces["actual"])
     without = faces["actual"] == WITHOUT
     legible = without & (faces["side"] >= LEGIBLE)
@@ -179,7 +180,7 @@ def _each(metrics: Mapping[str, Any], value: Callable[[Any], Any]) -> dict[str, 
 
 
 def kept(detections: pd.DataFrame) -> pd.DataFrame:
-    """Return the detections that folds are pooled by: without the least, which change no figure."""
+    """Return the detections that folds are pooled by: the least hardly change a figure."""
     scores = detections.filter(like=SCORE)
     return detections[scores.sum(axis=1) >= LEAST_KEPT]
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from facemask.columns import WITH
 from facemask.data import affine
 from facemask.data.arrays import Crops, resize
-from facemask.evaluation.detection import CORNERS, size_names
+from facemask.evaluation.detection import CORNERS, is_found, size_names
 from facemask.evaluation.precision_bootstrap import RECALLS
 from facemask.reporting import plots
 from facemask.reporting.plots import FACES, LABEL_COLOURS, STYLE, TRUTH, WRONG
@@ -85,7 +85,7 @@ def images_sheet(
 
 def mark(axes: Axes, scale: float, faces: pd.DataFrame, detections: pd.DataFrame) -> None:
     """Outline the faces and false alarms of one image, in px of it times `scale`."""
-    found = faces["confidence"] >= faces["threshold"]
+    found = is_found(faces)
     for face, is_found in zip(faces.to_dict("records"), found, strict=True):
         right = face["predicted"] == face["actual"]
         colour = LABEL_COLOURS[int(face["actual"] == WITH)] if right else WRONG
