@@ -85,12 +85,11 @@ def images_sheet(
 
 def mark(axes: Axes, scale: float, faces: pd.DataFrame, detections: pd.DataFrame) -> None:
     """Outline the faces and false alarms of one image, in px of it times `scale`."""
-    found = is_found(faces)
-    for face, is_found in zip(faces.to_dict("records"), found, strict=True):
+    for face, found in zip(faces.to_dict("records"), is_found(faces), strict=True):
         right = face["predicted"] == face["actual"]
         colour = LABEL_COLOURS[int(face["actual"] == WITH)] if right else WRONG
         corners = [scale * face[name] for name in CORNERS]
-        plots.outline(axes, corners, colour if is_found else TRUTH, 1.4, "-" if is_found else ":")
+        plots.outline(axes, corners, colour if found else TRUTH, 1.4, "-" if found else ":")
     shown = detections[detections["confidence"] >= detections["threshold"]]
     for corners in scale * shown.loc[shown["face"] < 0, CORNERS].to_numpy():
         plots.outline(axes, corners, ALARM, 1.4, "--")
