@@ -132,8 +132,7 @@ def detections(find: Find, images: pd.Series) -> pd.DataFrame:
 def times(peers: dict[str, Find]) -> dict[str, float]:
     """Return the seconds an image of each detector and of this project's, in two threads."""
     cv2.setNumThreads(2)
-    name, settings = next(iter(params.read().detectors.items()))
-    run, _ = load(MODELS / name / "model.keras", settings.quality_power)
+    run, settings = load(MODELS / next(iter(params.read().detectors)))
     images = Crops(DATA / "whole_images")
     image = images[int(np.argmax(images.shapes.sum(axis=1)))]
     calls: dict[str, Callable[[], object]] = {

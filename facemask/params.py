@@ -217,6 +217,11 @@ def _localizer_names(config: Config, raw: Raw) -> Iterator[str]:
         for name, each in getattr(config, section).items():
             key = spelt(origin((section, name, "backbone"), raw))
             yield from unknown(each.backbone, config.backbones, key, "backbones")
+    known = {each for dataset in config.datasets.values() for each in dataset.classes}
+    for name, detector in config.detectors.items():
+        for each in detector.class_weights:
+            key = f"a key of {spelt(origin(('detectors', name, 'class_weights'), raw))}"
+            yield from unknown(each, known, key, "classes of datasets")
     for name, ensemble in config.ensembles.items():
         for member in ensemble.members:
             key = f"{spelt(('ensembles', name))}.members"

@@ -5,7 +5,6 @@ from stages.keras_import import keras  # noqa: F401 - before what imports Keras
 # isort: split
 import pandas as pd
 
-from facemask.config.detector import ResolvedDetector
 from facemask.data.arrays import Crops
 from facemask.inference.detector import detect_images, load, strongest
 from facemask.io import write_csv
@@ -19,12 +18,11 @@ def find(pipeline: str, name: str) -> None:
     """
     variant = pipeline == "detector_ablation"
     models, target = (detector_folder(root, pipeline, name) for root in (MODELS, DETECTIONS))
-    settings = ResolvedDetector.model_validate_json((models / "config.json").read_bytes())
     images, samples = Crops(DATA / "whole_images"), pd.read_csv(DATA / "whole_images.csv")
     parts = ["val"] if variant else ["val", "test"]
     looked_at = samples[samples["split"].isin(parts)]
     for folder in trained_folders(models):
-        run, _ = load(folder / "model.keras", settings.quality_power)
+        run, settings = load(folder)
         found = detect_images(run, settings, images, looked_at)
         here = target / folder.relative_to(models)
         write_csv(found, here / "detections.csv")

@@ -105,6 +105,8 @@ def many_steps(monkeypatch):
 STUDY = "params.yaml"
 LOSSES = "pipelines/losses/params.yaml"
 LOCALIZER = "pipelines/localizer/params.yaml"
+DETECTOR = "pipelines/detector/params.yaml"
+DETECTOR_ABLATION = "pipelines/detector_ablation/params.yaml"
 ENVIRONMENT = {
     **os.environ,
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -163,6 +165,7 @@ EXPERIMENTS = ["scratch_1", "mobilenet_1"]
 MEASURED = [*EXPERIMENTS, "mobilenet_tuned"]
 LOCALIZERS = ["localizer", "localizer_stretched"]
 ENSEMBLE, VARIANT = "ensemble", "one_pass"
+DETECTOR_VARIANT = "no_mosaic"
 LOSS = "mobilenet_1_giou"
 
 
@@ -198,7 +201,26 @@ def small_localizers(params):
     params["ablation"]["variants"] = {VARIANT: params["ablation"]["variants"][VARIANT]}
 
 
-SMALL = {STUDY: small_study, LOSSES: small_losses, LOCALIZER: small_localizers}
+def small_detector(params):
+    small = {"size": 128, "crop_view": 96, "crop_size": 64, "batch_size": 4, "epochs": 2}
+    level = "block_3_expand_relu"
+    small |= {"feature_levels": [level], "freeze_until": level, "channels": 8}
+    params["detectors"]["detector"] |= small
+    params["images"]["max_side"] = 128
+
+
+def small_detector_ablation(params):
+    params["ablation"]["shared"] = {"epochs": 1, "repeats": 2, "schedule": {"warmup": 0}}
+    params["ablation"]["variants"] = {DETECTOR_VARIANT: {"augment": {"mosaic": 0}}}
+
+
+SMALL = {
+    STUDY: small_study,
+    LOSSES: small_losses,
+    LOCALIZER: small_localizers,
+    DETECTOR: small_detector,
+    DETECTOR_ABLATION: small_detector_ablation,
+}
 
 
 def new_project(folder, changes):

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 from facemask import cli, params
-from facemask.config.files import LOCALIZER, LOSSES, STUDY
+from facemask.config.files import ELSEWHERE, STUDY
 from facemask.errors import InputError
 from facemask.resolve import merged
 
@@ -73,7 +73,10 @@ def loaded(path):
 
 @cache
 def raw():
-    return {name: loaded(ROOT / name) for name in (STUDY, LOSSES, LOCALIZER)}
+    return {
+        name: loaded(ROOT / name)
+        for name in (STUDY, *dict.fromkeys(file for file, _ in ELSEWHERE.values()))
+    }
 
 
 def with_blocks(page):
@@ -142,4 +145,4 @@ def test_documented_commands_of_facemask_parse(page):
 
 def test_python_code_stands_where_the_tests_of_stages_run_it():
     pages = [page for page in PAGES for _ in blocks(page, "python")]
-    assert pages == ["docs/experiments.md", "docs/localizers.md"]
+    assert pages == ["docs/detector.md", "docs/experiments.md", "docs/localizers.md"]

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from facemask.columns import CLASSES, WITH, true_boxes
 from facemask.config.detector import ResolvedDetector
 from facemask.data.arrays import Crops
+from facemask.errors import InputError
 from facemask.inference.detect import Detections, Run, detect
 from facemask.inference.table import table_of
 from facemask.models.detector import with_decoding
@@ -19,18 +20,27 @@ LEAST = 0.005  # confidence of the detections that are kept: average precision r
 CORNERS = ["x0", "y0", "x1", "y1"]  # half-open px of the image
 
 
-def load(file: Path, quality_power: float) -> tuple[Run, keras.Model]:
+def load(folder: Path) -> tuple[Run, ResolvedDetector]:
     """Load a trained detector.
 
     Args:
-        file: the .keras file that `training.detector.train` wrote.
-        quality_power: see `config.detector.Detector`.
+        folder: of the detector or of one of its repeats, as its training wrote it.
 
     Returns:
-        What `detect` runs, and the network without decoding.
+        What `detect` runs, and the settings it was trained with: size, classes.
+
+    Raises:
+        InputError: there is no trained detector in the folder.
     """
-    model = keras.saving.load_model(file, compile=False)
-    return runner(model, quality_power), model
+    # A repeat shares the settings of the detector, in the folder above.
+    found = [each for each in (folder, folder.parent) if (each / "config.json").exists()]
+    if not found or not (folder / "model.keras").exists():
+        raise InputError(
+            f"{folder} holds no trained detector: dvc repro pipelines/detector/dvc.yaml trains one"
+        )
+    settings = ResolvedDetector.model_validate_json((found[0] / "config.json").read_bytes())
+    model = keras.saving.load_model(folder / "model.keras", compile=False)
+    return runner(model, settings.quality_power), settings
 
 
 def runner(model: keras.Model, quality_power: float) -> Run:
