@@ -1,0 +1,83 @@
+"""The faces of packed images: where they lie after packing, in which image, and of which class."""
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from facemask.data import arrays
+from facemask.data.image_faces import faces_of, whole_images
+
+CLASSES = ["with_mask", "without_mask"]
+# Name, width, height, and faces: a class and inclusive pixels.
+IMAGES = [
+    ("b.png", 120, 60, [("without_mask", 10, 20, 39, 49), ("with_mask", 90, 0, 119, 19)]),
+    ("a.png", 50, 40, [("with_mask", 0, 0, 49, 39)]),
+    ("none.png", 30, 70, []),
+    ("c.png", 33, 80, [("with_mask", 5, 40, 24, 79), ("without_mask", 12, 3, 31, 22)]),
+]
+
+
+def tables():
+    images = pd.DataFrame(
+        [(name, width, height) for name, width, height, _ in IMAGES],
+        columns=["image", "width", "height"],
+        index=[7, 3, 9, 4],  # as is left of a longer table
+    )
+    rows = [(name, *face) for name, _, _, faces in sorted(IMAGES) for face in faces]
+    faces = pd.DataFrame(rows, columns=["image", "name", "xmin", "ymin", "xmax", "ymax"])
+    return images, faces
+
+
+def test_an_image_is_a_crop_of_all_of_it():
+    samples = whole_images(tables()[0])
+    assert list(samples["sample"]) == [0, 1, 2, 3]
+    assert list(samples["image"]) == [name for name, *_ in IMAGES]
+    regions = [[0, 0, width, height] for _, width, height, _ in IMAGES]
+    assert samples[["x0", "y0", "x1", "y1"]].to_numpy().tolist() == regions
+    assert (samples["flip"] == 0).all()
+
+
+def test_faces_are_those_of_their_image_in_half_open_pixels():
+    images, annotations = tables()
+    samples = whole_images(images)
+    shapes = samples[["width", "height"]].to_numpy()
+    found = faces_of(samples, annotations, CLASSES, shapes)
+    assert len(found) == len(IMAGES)
+    for (_, _, _, faces), (boxes, labels) in zip(IMAGES, found, strict=True):
+        assert boxes.shape == (len(faces), 4)
+        assert labels.dtype.kind == "i"
+        expected = [[x0, y0, x1 + 1, y1 + 1] for _, x0, y0, x1, y1 in faces]
+        assert boxes.tolist() == expected
+        assert [CLASSES[label] for label in labels] == [name for name, *_ in faces]
+
+
+def test_labels_follow_the_order_of_the_classes():
+    images, annotations = tables()
+    samples = whole_images(images)
+    shapes = samples[["width", "height"]].to_numpy()
+    one, other = (
+        faces_of(samples, annotations, names, shapes) for names in (CLASSES, CLASSES[::-1])
+    )
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a.labels, 1 - b.labels)
+        np.testing.assert_array_equal(a.boxes, b.boxes)
+
+
+def test_boxes_lie_where_packed_pixels_do(tmp_path):
+    images, annotations = tables()
+    for name, width, height, faces in IMAGES:
+        image = np.zeros((height, width, 3), np.uint8)
+        for face, (_, x0, y0, x1, y1) in enumerate(faces):
+            image[y0 : y1 + 1, x0 : x1 + 1, face] = 255
+        cv2.imwrite(str(tmp_path / name), image[..., ::-1])
+    samples = whole_images(images)
+    native = tmp_path / "native"
+    native.mkdir()
+    arrays.pack(samples, samples.iloc[:0], tmp_path, {}, native, 40, 1)
+    crops = arrays.Crops(native)
+    assert crops.shapes.max(axis=1).tolist() == [40, 40, 40, 40]
+    for number, (boxes, _) in enumerate(faces_of(samples, annotations, CLASSES, crops.shapes)):
+        for face, box in enumerate(boxes):
+            y, x = np.nonzero(crops[number][..., face] > 127)
+            corners = [x.min(), y.min(), x.max() + 1, y.max() + 1]
+            np.testing.assert_allclose(box, corners, atol=0.51)
