@@ -56,7 +56,7 @@ def build_detector(
     bias = keras.initializers.Constant(FIRST_LOGIT)
     heatmap = layers.Conv2D(1, 1, bias_initializer=bias, dtype="float32", name="heatmap")(x)
     distances = layers.Conv2D(4, 1, dtype="float32", name="ltrb")(x)
-    box = Boxes(stride(settings, application), name="box")(distances)
+    box = Boxes(_stride(settings, application), dtype="float32", name="box")(distances)
     logits = layers.Conv2D(classes, 1, dtype="float32", name="class_logits")(x)
     quality = layers.Conv2D(1, 1, dtype="float32", name="quality_logits")(x)
     return keras.Model(
@@ -65,13 +65,17 @@ def build_detector(
             "heatmap": heatmap,
             "box": box,
             "label": layers.Softmax(dtype="float32", name="label")(logits),
-            "quality": WithoutGradient(name="quality")([quality, box]),
+            "quality": WithoutGradient(dtype="float32", name="quality")([quality, box]),
         },
     )
 
 
-def stride(settings: Detector, application: keras.Model) -> int:
-    """Return the px of an input per cell of the finest feature level."""
+def stride(model: keras.Model) -> int:
+    """Return how many px of its input a cell of a detector is wide."""
+    return int(model.get_layer("box").stride)
+
+
+def _stride(settings: Detector, application: keras.Model) -> int:
     finest = application.get_layer(settings.feature_levels[0]).output
     shape = keras.Model(application.input, finest).compute_output_shape((1, SIDE, SIDE, 3))
     return SIDE // int(shape[1])
@@ -82,7 +86,7 @@ class Boxes(layers.Layer):
     """Boxes of cells: their centres and, around them, strides times e to the predicted values."""
 
     def __init__(self, stride: int, **rest: Any) -> None:  # noqa: ANN401 - Keras' own
-        super().__init__(dtype="float32", **{k: v for k, v in rest.items() if k != "dtype"})
+        super().__init__(**rest)
         self.stride = stride
 
     def call(self, distances: keras.KerasTensor) -> keras.KerasTensor:
@@ -120,7 +124,9 @@ def with_decoding(model: keras.Model, quality_power: float) -> keras.Model:
         scores (N, MAX_FACES, classes), the highest faces first; where there are fewer, the scores
         of the rest are 0.
     """
-    outputs = Decode(quality_power, name="decode")([model.output[name] for name in HEADS])
+    outputs = Decode(quality_power, dtype="float32", name="decode")(
+        [model.output[name] for name in HEADS]
+    )
     return keras.Model(model.input, {"boxes": outputs[0], "scores": outputs[1]})
 
 

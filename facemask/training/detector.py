@@ -48,10 +48,9 @@ def train(
         InputError: the weights are missing, layers do not fit, or a loss was not finite.
     """
     once = settings.model_copy(update={"repeats": 1})
-    everything = np.concatenate([np.column_stack(faces).ravel() for faces in scenes.faces])
-    about = splits.assign(faces=[len(faces.labels) for faces in scenes.faces])
-    inputs = np.concatenate([scenes.images.pixels, everything.astype(np.float32).view(np.uint8)])
-    folder = checkpoint.state_folder(state, checkpoint.digest(inputs, about, once))
+    faces = [np.insert(np.column_stack(each), 0, k, axis=1) for k, each in enumerate(scenes.faces)]
+    about = pd.concat([splits, pd.DataFrame(np.concatenate(faces))])
+    folder = checkpoint.state_folder(state, checkpoint.digest(scenes.images.pixels, about, once))
     train_rows, val_rows = (
         splits.loc[splits["split"] == part, "sample"].to_numpy() for part in ("train", "val")
     )
@@ -59,8 +58,8 @@ def train(
         settings,
         lambda steps: compiled(settings, steps, -(-len(train_rows) // settings.batch_size)),
         lambda log: (
-            batches(settings, scenes, train_rows, lambda: log.epoch),
-            batches(settings, scenes, val_rows, None),
+            batches(settings, scenes, train_rows, stride(log.model), lambda: log.epoch),
+            batches(settings, scenes, val_rows, stride(log.model), None),
         ),
         model_file,
         folder,
@@ -101,6 +100,7 @@ def batches(
     settings: ResolvedDetector,
     scenes: Scenes,
     numbers: np.ndarray,
+    cell: int,
     epoch: Callable[[], int] | None,
 ) -> tf.data.Dataset:
     """Return a dataset of (images, targets), the last batch smaller.
@@ -109,11 +109,10 @@ def batches(
         settings: size of crops, augmentation, classes and their weights, batch size, seed.
         scenes: all images.
         numbers: of the images that are drawn.
+        cell: px of a sample per cell of the maps.
         epoch: returns the current epoch, in which each image is drawn once; seed, epoch and the
             image's number decide how. None: for validation, always the same.
     """
-    application, _, _ = build_application(settings.application, None, "random")
-    cell = stride(settings, application)
     class_weights = [settings.class_weights.get(name, 1.0) for name in settings.classes]
 
     def draw(number: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -47,7 +47,8 @@ def fit(
     Args:
         settings: epochs, schedule, early stopping.
         make_model: returns the compiled network, for a number of steps per call.
-        make_batches: returns training and validation batches; its argument knows the epoch.
+        make_batches: returns training and validation batches; its argument knows the model and,
+            once the training runs, the epoch.
         model_file: the .keras file to write, with the weights of the least validation loss.
         state: folder of the state to go on from.
         callbacks: called after every epoch beside those of the settings.
@@ -65,6 +66,7 @@ def fit(
     def run(steps: int) -> Checkpoint:
         keras.backend.clear_session()
         model, log = make_model(steps), EpochLog()
+        log.set_model(model)
         # The first sets the rate of an epoch as it begins; the others go by what they have seen.
         rate, *watching = [*schedule_callbacks(settings), *callbacks]
         checkpoint = Checkpoint(state, watching)
