@@ -192,7 +192,7 @@ def test_the_quality_loss_is_the_cross_entropy_of_the_overlap():
 
 def test_the_quality_of_a_box_teaches_the_box_nothing():
     true, predicted = maps()
-    logit, box = tf.Variable(np.zeros((*SHAPE, 1), np.float32)), tf.Variable(predicted)
+    logit, box = tf.Variable(heatmaps()[1]), tf.Variable(predicted)
     with tf.GradientTape() as tape:
         value = QualityCrossEntropy()(true, WithoutGradient()([logit, box]))
     to_logit, to_box = tape.gradient(value, [logit, box])

@@ -57,8 +57,7 @@ def model():
 
 
 def images(count, height=64, width=64, seed=0):
-    cells = np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), np.uint8)
-    return cells
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), np.uint8)
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 128)])
@@ -75,8 +74,8 @@ def test_maps_are_of_the_finest_levels_resolution(model, height, width):
 def test_a_network_of_keras_is_a_backbone_of_any_size():
     application, preprocess, _ = build_application("MobileNetV2", None, "random")
     chosen = Detector.model_validate(BASE | {"channels": 8})
-    assert stride(chosen, application) == 4
     model = build_detector(chosen, CLASSES, application, preprocess)
+    assert stride(model) == 4
     for height, width in ((64, 96), (32, 32)):
         found = model.predict_on_batch(images(1, height, width))
         assert found["heatmap"].shape == (1, height // 4, width // 4, 1)
@@ -92,9 +91,8 @@ def test_a_network_of_keras_is_a_backbone_of_any_size():
     ("levels", "px"), [(["fine", "coarse"], 4), (["fine"], 4), (["coarse"], 8)]
 )
 def test_the_stride_is_that_of_the_finest_level(levels, px):
-    chosen = settings(feature_levels=levels)
-    assert stride(chosen, small_application()[0]) == px
-    model = build_detector(chosen, CLASSES, *small_application())
+    model = built(feature_levels=levels)
+    assert stride(model) == px
     assert model.predict_on_batch(images(1))["heatmap"].shape == (1, 64 // px, 64 // px, 1)
 
 

@@ -87,7 +87,7 @@ def _starts(length: int, tile: int) -> list[int]:
     """Where tiles begin that cover a length evenly, with an overlap of OVERLAP at least."""
     if length <= tile:
         return [0]
-    count = 1 + int(np.ceil((length - tile) / (tile * (1 - OVERLAP))))
+    count = 1 + int(np.ceil((length - tile) / int(tile * (1 - OVERLAP))))
     return np.rint(np.linspace(0, length - tile, count)).astype(int).tolist()
 
 

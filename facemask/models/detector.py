@@ -164,7 +164,10 @@ class Decode(layers.Layer):
 
 
 def _is_double(boxes: keras.KerasTensor) -> keras.KerasTensor:
-    """Whether a box lies on one before it, which has a higher score: (N, k, 4) to (N, k)."""
+    """Whether a box lies on one before it, which has a higher score: (N, k, 4) to (N, k).
+
+    As fast NMS (YOLACT, Bolya et al. 2019): also if that one lies on another itself.
+    """
     low = ops.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
     high = ops.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
     sides = ops.maximum(high - low, 0.0)

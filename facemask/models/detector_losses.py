@@ -57,8 +57,6 @@ class CellLoss(keras.losses.Loss):
         """Return the loss of each sample: (N, h, w, c + 1) and (N, h, w, c) to (N,)."""
         true, weight = y_true[..., :-1], y_true[..., -1]
         size = true.shape[-1]
-        # A target without weight is of zeros, of which some losses have no finite slope.
-        true = ops.where(weight[..., None] > 0, true, ops.stop_gradient(y_pred))
         losses = self.loss.call(ops.reshape(true, (-1, size)), ops.reshape(y_pred, (-1, size)))
         return _weighted(ops.reshape(losses, ops.shape(weight)), weight)
 

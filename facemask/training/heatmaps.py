@@ -9,6 +9,7 @@ import numpy as np
 SHARE = 0.54
 IGNORED = -1.0
 LEAST_SIGMA = 0.5  # cells
+BELOW_1 = np.nextafter(np.float32(1), np.float32(0))
 
 
 def targets(
@@ -74,6 +75,9 @@ def _around_centre(box: np.ndarray, side: int) -> tuple[slice, slice, np.ndarray
         first, last = max(cell - reach, 0), min(cell + reach, side - 1)
         sigma = max(SHARE * (high - low) / 6, LEAST_SIGMA)
         value = np.exp(-0.5 * ((np.arange(first, last + 1) + 0.5 - centre) / sigma) ** 2)
-        along.append((slice(first, last + 1), value / value[cell - first]))
+        # A centre between two cells is as near to both, but is in one.
+        value = np.minimum(value / value[cell - first], BELOW_1)
+        value[cell - first] = 1
+        along.append((slice(first, last + 1), value))
     (rows, down), (columns, across) = along
     return rows, columns, np.outer(down, across).astype(np.float32)
