@@ -1,8 +1,5 @@
 """Write the page of a detector: its metrics, its errors in pictures, its training samples."""
 
-from stages.keras_import import keras  # noqa: F401 - before what imports Keras
-
-# isort: split
 from pathlib import Path
 
 import numpy as np
