@@ -43,7 +43,7 @@ def evaluate(pipeline: str, name: str) -> None:
         "test": detection_metrics.measure(*test, settings.classes),
         "intervals": detection_metrics.intervals(*test, settings.classes),
         "test_images": test[2],
-        "crops": bootstrap.metrics_of(crops[crops["flip"] == 0]),
+        "crops": of_crops(crops[crops["flip"] == 0]),
         "params": read_json(models / "parameters.json"),
         "epochs": len(history),
         "train_seconds": round(float(history["seconds"].sum()), 1),
@@ -55,6 +55,12 @@ def evaluate(pipeline: str, name: str) -> None:
     faces, detections, _ = test
     write_csv(faces.drop(columns="threshold"), KEPT / f"faces/{name}.csv")
     write_csv(detection_metrics.kept(detections), KEPT / f"detections/{name}.csv")
+
+
+def of_crops(crops: pd.DataFrame) -> dict[str, float]:
+    """Return the metrics of predictions on crops, and the accuracy of the commonest class alone."""
+    majority = float(crops["actual"].value_counts(normalize=True).iloc[0])
+    return bootstrap.metrics_of(crops) | {"majority_accuracy": majority}
 
 
 def write_variant(name: str, models: Path, detections: Path, settings: ResolvedDetector) -> None:
