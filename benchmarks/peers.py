@@ -13,13 +13,13 @@ from collections.abc import Callable
 from functools import partial
 
 import cv2
-import keras
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.common import alternate, median, report
 from facemask import params
+from facemask.columns import CORNERS, SCORE
 from facemask.data.arrays import Crops
 from facemask.data.images import read_rgb
 from facemask.evaluation import detection
@@ -31,7 +31,7 @@ LEAST, OVERLAP, MOST = 0.02, 0.3, 5000  # score, overlap of two boxes, boxes of 
 SIZES = (1, 2)
 ROUNDS = 20
 CENTERFACE = ["537", "538", "539", "540"]  # heatmap, sides, offset, landmarks
-SCORE = detection.SCORE + "face"
+FACE = SCORE + "face"
 
 # From an image, uint8 (h, w, 3), RGB, to boxes (n, 4), corners in its px, and scores (n,).
 Find = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -124,8 +124,8 @@ def detections(find: Find, images: pd.Series) -> pd.DataFrame:
     tables = []
     for image in tqdm(images, unit="image"):
         boxes, scores = find(read_rgb(RAW / "images" / image))
-        table = pd.DataFrame(boxes, columns=detection.CORNERS)
-        tables.append(table.assign(**{"image": image, SCORE: scores}))
+        table = pd.DataFrame(boxes, columns=CORNERS)
+        tables.append(table.assign(**{"image": image, FACE: scores}))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -143,5 +143,4 @@ def times(peers: dict[str, Find]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    keras.utils.set_random_seed(0)
     main()

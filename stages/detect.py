@@ -20,15 +20,15 @@ def find(pipeline: str, name: str) -> None:
     models, target = (detector_folder(root, pipeline, name) for root in (MODELS, DETECTIONS))
     images, samples = Crops(DATA / "whole_images"), pd.read_csv(DATA / "whole_images.csv")
     parts = ["val"] if variant else ["val", "test"]
-    looked_at = samples[samples["split"].isin(parts)]
+    chosen = samples[samples["split"].isin(parts)]
     for folder in trained_folders(models):
         run, settings = load(folder)
-        found = detect_images(run, settings, images, looked_at)
+        found = detect_images(run, settings, images, chosen)
         here = target / folder.relative_to(models)
         write_csv(found, here / "detections.csv")
         if not variant:
             crops = pd.read_csv(DATA / "samples.csv")
-            split = crops["image"].map(looked_at.set_index("image")["split"])
+            split = crops["image"].map(chosen.set_index("image")["split"])
             crops = crops.assign(split=split)[split.notna()]
             predicted = strongest(run, settings, Crops(DATA / "crops/native"), crops)
             write_csv(predicted, here / "crops.csv")

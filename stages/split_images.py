@@ -19,7 +19,7 @@ def split_images() -> None:
     how = cast(Images, config.images)  # dvc.yaml has no such stage without them
     images, faces = (pd.read_csv(DATA / name) for name in ("images.csv", "annotations.csv"))
     thumbnails = np.load(DATA / "thumbnails.npy", mmap_mode="r")
-    # Whose annotations could not be read: they may hold faces that nobody would be told of.
+    # Whose annotations could not be read: their faces would be taken for background.
     left_out = read_json(REPORT / "validation.json")["left_out"]
     groups = near_duplicates.group(images, faces, thumbnails, how.near_duplicates)
     samples = whole_images(images[~images["image"].isin(left_out)])

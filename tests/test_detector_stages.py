@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import DETECTOR_VARIANT, ROOT, commit, dvc, ran, run
 
-from facemask.evaluation.detection import CORNERS
+from facemask.columns import CORNERS
 from facemask.evaluation.detection_metrics import pooled
 from facemask.records import fold, is_detector
 

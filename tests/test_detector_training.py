@@ -1,4 +1,4 @@
-"""Detectors in training: what they are shown and told of it, that trainings go on, what is kept."""
+"""Detectors in training: the samples and targets they get, that trainings go on, what is kept."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facemask.inference.table import iou
+from facemask.columns import iou
 
 
 def counted_iou(first, second, side):

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facemask.columns import BOX, WITH, WITHOUT
+from facemask.columns import BOX, CORNERS, SCORE, WITH, WITHOUT, iou
 
-CORNERS = ["x0", "y0", "x1", "y1"]  # of a box in its image, half-open px
-SCORE = "score_"  # before the name of a class: the column of its scores
 MAX_DETECTIONS = 300  # of an image
 LEAST = 0.001  # a score below is no detection of a class
 MISSED = "missed"
@@ -42,7 +40,7 @@ def annotated(annotations: pd.DataFrame) -> pd.DataFrame:
 
 
 def groupings(classes: Mapping[str, str]) -> dict[str, Groups]:
-    """Return what classes are told apart: two_classes, classes, face.
+    """Return the groups of classes that are distinguished: two_classes, classes, face.
 
     Args:
         classes: those of the annotations and what they mean, with_mask or without_mask.
@@ -66,8 +64,8 @@ def evaluate(
     Args:
         faces: image, x0, y0, x1, y1 (half-open px), name (the class as annotated).
         detections: image, x0, y0, x1, y1, and a column score_NAME for each annotated class.
-        images: all that were looked at, those without a face and without detections too.
-        groups: what is told apart: names of classes by the name of the group.
+        images: all that were evaluated, those without a face and without detections too.
+        groups: what is distinguished: names of classes by the name of the group.
 
     Returns:
         hotcoco's COCOeval, evaluated and accumulated; its areas are all, then those by SIZES.
@@ -203,7 +201,7 @@ def matches(
     overlap = np.zeros(len(faces))
     for image, here in faces.groupby("image").indices.items():
         rows = order[of_image.get(image, np.zeros(0, int))]
-        ious = box_iou(corners[0][rows], corners[1][here])
+        ious = iou(corners[0][rows, None], corners[1][None, here])
         for row, chosen, value in _greedy(ious):
             face[rows[row]], found[here[chosen]] = here[chosen], rows[row]
             overlap[here[chosen]] = value
@@ -235,7 +233,7 @@ def at_threshold(faces: pd.DataFrame, detections: pd.DataFrame, images: int) -> 
 
     Args:
         faces, detections: of `matches`, with a column threshold: of the confidence.
-        images: how many were looked at.
+        images: how many were evaluated.
 
     Returns:
         recall_face (found, whatever the class); of each class recall_CLASS (found with that class)
@@ -304,12 +302,3 @@ def _ratio(part: int, whole: int) -> float:
 
 def _counts(values: Any, names: Sequence[str]) -> dict[str, int]:  # noqa: ANN401
     return {name: int((values == name).sum()) for name in names}
-
-
-def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the IoU of all pairs of boxes (n, 4) and (m, 4): (n, m)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    common = np.maximum(high - low, 0).prod(axis=2)
-    areas = [(each[:, 2:] - each[:, :2]).prod(axis=1) for each in (first, second)]
-    return common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-8)

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from facemask.columns import WITH, WITHOUT
+from facemask.columns import SCORE, WITH, WITHOUT
 from facemask.errors import InputError
 from facemask.evaluation import bootstrap, precision_bootstrap
 from facemask.evaluation.detection import (
     LEGIBLE,
-    SCORE,
     at_threshold,
     average_precision,
+    best_threshold,
     evaluate,
     groupings,
     is_found,
@@ -27,6 +27,44 @@ POOLED = ("recall_without_mask", "recall_without_mask_16px", "false_alarms")
 RATIOS = ("recall_face", "recall_with_mask", "recall_without_mask", "recall_without_mask_16px")
 
 
+class Tables(NamedTuple):
+    """Faces and detections, as `measure` takes them, and the names of all images."""
+
+    faces: pd.DataFrame
+    detections: pd.DataFrame
+    images: list[str]
+
+
+def at_best_threshold(
+    faces: pd.DataFrame,
+    detections: pd.DataFrame,
+    split: pd.Series,
+    classes: Mapping[str, str],
+    *parts: str,
+) -> tuple[float, list[Tables]]:
+    """Return the confidence that is best on validation images, and the tables of each part.
+
+    Args:
+        faces, detections: of all images.
+        split: of each image, indexed by its name: train, val or test.
+        classes: those of the annotations and what they mean.
+        parts: val, test.
+    """
+    threshold = best_threshold(*matches(*_of_part(faces, detections, split, "val")[:2], classes))
+    every = [_of_part(faces, detections, split, part) for part in parts]
+    return threshold, [
+        Tables(one.assign(threshold=threshold), other.assign(threshold=threshold), images)
+        for one, other, images in every
+    ]
+
+
+def _of_part(faces: pd.DataFrame, detections: pd.DataFrame, split: pd.Series, part: str) -> Tables:
+    images = list(split.index[split == part])
+    both = (table[table["image"].isin(images)] for table in (faces, detections))
+    one, other = (table.reset_index(drop=True) for table in both)
+    return Tables(one, other, images)
+
+
 def measure(
     faces: pd.DataFrame, detections: pd.DataFrame, images: Sequence[str], classes: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -35,7 +73,7 @@ def measure(
     Args:
         faces, detections: as `detection.evaluate` takes them, with a column threshold: the
             confidence from which on a detection is shown.
-        images: all that were looked at.
+        images: all that were evaluated.
         classes: those of the annotations and what they mean.
 
     Returns:
@@ -177,6 +215,12 @@ def _each(metrics: Mapping[str, Any], value: Callable[[Any], Any]) -> dict[str, 
         key: value(metric) if "low" in metric else _each(metric, value)
         for key, metric in metrics.items()
     }
+
+
+def of_crops(crops: pd.DataFrame) -> dict[str, float]:
+    """Return the metrics of predictions on crops, and the accuracy of the commonest class alone."""
+    majority = float(crops["actual"].value_counts(normalize=True).iloc[0])
+    return bootstrap.metrics_of(crops) | {"majority_accuracy": majority}
 
 
 def kept(detections: pd.DataFrame) -> pd.DataFrame:

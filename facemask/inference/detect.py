@@ -47,8 +47,8 @@ def detect(
         image: uint8 (h, w, 3), RGB.
         size: longest side of what the network sees, px.
         least: confidence below which a face is left out.
-        tile: side of squares of the image, px, that are looked at one by one besides the whole; for
-            images with faces so small that they are lost at `size`. None: the whole alone.
+        tile: side of squares of the image, px, that are predicted on one by one besides the whole;
+            for images with faces so small that they are lost at `size`. None: the whole alone.
     """
     found = [_in_view(run, *view, size) for view in views(image, tile)]
     boxes, scores = (np.concatenate(each) for each in zip(*found, strict=True))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from facemask.columns import CLASSES, WITH, true_boxes
+from facemask.columns import CLASSES, CORNERS, SCORE, WITH, true_boxes
 from facemask.config.detector import ResolvedDetector
 from facemask.data.arrays import Crops
 from facemask.errors import InputError
@@ -17,7 +17,6 @@ from facemask.inference.table import table_of
 from facemask.models.detector import with_decoding
 
 LEAST = 0.005  # confidence of the detections that are kept: average precision reads them all
-CORNERS = ["x0", "y0", "x1", "y1"]  # half-open px of the image
 
 
 def load(folder: Path) -> tuple[Run, ResolvedDetector]:
@@ -83,7 +82,7 @@ def detect_images(
 
 def _scores(found: Detections, classes: Mapping[str, str]) -> dict[str, np.ndarray]:
     scores = found.scores.astype(float).round(5)
-    return {f"score_{name}": scores[:, number] for number, name in enumerate(classes)}
+    return {f"{SCORE}{name}": scores[:, number] for number, name in enumerate(classes)}
 
 
 def strongest(

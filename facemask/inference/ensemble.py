@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from facemask.columns import PREDICTED, TRUE
+from facemask.columns import PREDICTED, TRUE, iou
 from facemask.errors import InputError
-from facemask.inference.table import SAMPLE, iou, table_of
+from facemask.inference.table import SAMPLE, table_of
 
 SAME_FACE = 0.5  # IoU from which on two boxes are taken to be of one face
 

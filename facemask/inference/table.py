@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from facemask.columns import CLASSES, PREDICTED, TRUE
+from facemask.columns import CLASSES, PREDICTED, TRUE, iou
 
 SAMPLE = ["sample", "image", "face", "flip", "split"]
-UNION_FLOOR = 1e-8
 
 
 def table_of(
@@ -33,19 +32,3 @@ def table_of(
     table[TRUE] = true
     table[PREDICTED] = predicted
     return table
-
-
-def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of corners (…, 4) and (…, 4), which are broadcast: (…).
-
-    As `models.boxes.iou`, without Keras: the union is floored at 1e-8.
-    """
-    low = np.maximum(first[..., :2], second[..., :2])
-    overlap = _area(np.minimum(first[..., 2:], second[..., 2:]) - low)
-    one, other = (_area(boxes[..., 2:] - boxes[..., :2]) for boxes in (first, second))
-    return overlap / np.maximum(one + other - overlap, UNION_FLOOR)
-
-
-def _area(sides: np.ndarray) -> np.ndarray:
-    sides = np.maximum(sides, 0)
-    return sides[..., 0] * sides[..., 1]

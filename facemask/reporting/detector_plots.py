@@ -10,10 +10,10 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from facemask.columns import WITH
+from facemask.columns import CORNERS, WITH
 from facemask.data import affine
 from facemask.data.arrays import Crops, resize
-from facemask.evaluation.detection import CORNERS, is_found, size_names
+from facemask.evaluation.detection import is_found, size_names
 from facemask.evaluation.precision_bootstrap import RECALLS
 from facemask.reporting import plots
 from facemask.reporting.plots import FACES, LABEL_COLOURS, STYLE, TRUTH, WRONG

@@ -219,6 +219,6 @@ def _paste(
 
 
 def _soft_edges(width: int, height: int) -> np.ndarray:
-    """Return how much of a patch shows, (h, w, 1): all in the middle, little at its edges."""
+    """Return how much of a patch shows, (h, w, 1): all at its centre, little at its edges."""
     across, down = (np.hanning(side + 2)[1:-1] for side in (width, height))
     return np.clip(2.5 * np.sqrt(np.outer(down, across)), 0, 1)[..., None]
