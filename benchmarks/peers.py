@@ -96,7 +96,7 @@ def main() -> None:
         for factor in SIZES
     }
     images = pd.read_csv(DATA / "whole_images.csv")["image"]
-    faces = detection.annotated(pd.read_csv(DATA / "annotations.csv")).assign(name="face")
+    faces = pd.read_csv(DATA / "image_faces.csv").assign(name="face")
     rows = []
     for name, find in peers.items():
         found = detections(find, images)

@@ -10,7 +10,6 @@ from facemask.columns import WITH
 from facemask.config.detector import ResolvedDetector
 from facemask.data.arrays import Crops
 from facemask.data.image_faces import faces_of
-from facemask.evaluation import detection
 from facemask.io import read_json, write_text
 from facemask.reporting import assets, detector_assets, detector_page, detector_plots
 from facemask.training.scenes import Scenes, augmented
@@ -27,15 +26,14 @@ def write_page(name: str) -> None:
     settings = ResolvedDetector.model_validate_json((MODELS / name / "config.json").read_bytes())
     measured = read_json(KEPT / f"statistics/{name}.json")
     images, samples = Crops(DATA / "whole_images"), pd.read_csv(DATA / "whole_images.csv")
-    annotations = pd.read_csv(DATA / "annotations.csv")
     tested = [pd.read_csv(KEPT / f"{kind}/{name}.csv") for kind in ("faces", "detections")]
     detector_assets.draw_curves(tested[0], tested[1], settings.classes, folder)
-    faces = detection.annotated(annotations)
+    faces = pd.read_csv(DATA / "image_faces.csv")
     found = pd.read_csv(DETECTIONS / name / "detections.csv")
     detector_assets.draw_errors(
         images, samples, faces, found, settings.classes, measured["confidence"], folder
     )
-    of_image = faces_of(samples, annotations, list(settings.classes), images.shapes)
+    of_image = faces_of(samples, faces, list(settings.classes), images.shapes)
     draw_samples(settings, Scenes(images, of_image), samples, folder)
     page = detector_page.render(
         name=name,

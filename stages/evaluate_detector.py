@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from facemask.evaluation import detection, detection_metrics
+from facemask.evaluation import detection_metrics
 from facemask.io import read_json, write_csv, write_json
 from stages.common import DATA, DETECTIONS, METRICS, MODELS, RECORDS, run_stage
 
@@ -14,7 +14,7 @@ def evaluate(name: str) -> None:
     models, found = MODELS / name, DETECTIONS / name
     classes = read_json(models / "config.json")["classes"]
     threshold, (val, test) = detection_metrics.at_best_threshold(
-        detection.annotated(pd.read_csv(DATA / "annotations.csv")),
+        pd.read_csv(DATA / "image_faces.csv"),
         pd.read_csv(found / "detections.csv").drop(columns="split"),
         pd.read_csv(DATA / "whole_images.csv").set_index("image")["split"],
         classes,

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from facemask.evaluation import detection, detection_metrics
+from facemask.evaluation import detection_metrics
 from facemask.io import read_json, write_json
 from stages.common import DATA, DETECTIONS, MODELS, RECORDS, run_stage, trained_folders
 
@@ -13,7 +13,7 @@ def evaluate(name: str) -> None:
     """Write validation metrics and seconds of training, a value per repeat."""
     models = MODELS / PIPELINE / name
     classes = read_json(models / "config.json")["classes"]
-    faces = detection.annotated(pd.read_csv(DATA / "annotations.csv"))
+    faces = pd.read_csv(DATA / "image_faces.csv")
     split = pd.read_csv(DATA / "whole_images.csv").set_index("image")["split"]
     measured, seconds = [], []
     for folder in trained_folders(models):

@@ -1,4 +1,4 @@
-"""Split whole images, by groups of near-duplicates, for detectors."""
+"""Split whole images, by groups of near-duplicates, and list their faces, for detectors."""
 
 from typing import cast
 
@@ -8,13 +8,13 @@ import pandas as pd
 from facemask import params
 from facemask.config.detector import Images
 from facemask.data import near_duplicates, splits
-from facemask.data.image_faces import whole_images
+from facemask.data.image_faces import annotated, whole_images
 from facemask.io import read_json, write_csv
 from stages.common import DATA, REPORT, run_stage
 
 
 def split_images() -> None:
-    """Write one row per image: its number, sides, group and split."""
+    """Write one row per image: its number, sides, group and split; and one per face."""
     config = params.read()
     how = cast(Images, config.images)  # dvc.yaml has no such stage without them
     images, faces = (pd.read_csv(DATA / name) for name in ("images.csv", "annotations.csv"))
@@ -27,6 +27,7 @@ def split_images() -> None:
     chosen = splits.split_images(samples["image"], faces, groups, config.splits[how.split])
     samples["split"] = chosen
     write_csv(samples, DATA / "whole_images.csv")
+    write_csv(annotated(faces, config.datasets[config.dataset]), DATA / "image_faces.csv")
     sizes = ", ".join(f"{count} {part}" for part, count in chosen.value_counts().items())
     print(f"{how.split}, images: {sizes}")
 

@@ -26,8 +26,8 @@ def train_detector(pipeline: str, name: str) -> None:
     """
     settings = ResolvedDetector.model_validate_json(config_file(pipeline, name).read_bytes())
     images, samples = Crops(DATA / "whole_images"), pd.read_csv(DATA / "whole_images.csv")
-    annotations = pd.read_csv(DATA / "annotations.csv")
-    faces = faces_of(samples, annotations, list(settings.classes), images.shapes)
+    annotated = pd.read_csv(DATA / "image_faces.csv")
+    faces = faces_of(samples, annotated, list(settings.classes), images.shapes)
     scenes = Scenes(images, faces)
     models, state = detector_folder(MODELS, pipeline, name), STATE / pipeline / name
     for repeat, folder in repeats(settings, models):

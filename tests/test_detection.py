@@ -161,15 +161,6 @@ def test_an_image_has_three_hundred_detections(before: int, expected: float) -> 
     assert result["ap50"] == pytest.approx(expected)
 
 
-def test_inclusive_boxes_become_half_open() -> None:
-    boxes = {"xmin": [0, 3], "ymin": [1, 4], "xmax": [9, 3], "ymax": [20, 8]}
-    others = {"image": ["a", "b"], "name": [WITH, WITHOUT], "label": [1, 0]}
-    annotations = pd.DataFrame({**others, **boxes}, index=[7, 2])
-    expected = faces_of([("a", 0, 1, 10, 21, WITH), ("b", 3, 4, 4, 9, WITHOUT)])
-    columns = ["image", "name", *CORNERS]
-    pd.testing.assert_frame_equal(detection.annotated(annotations), expected[columns])
-
-
 def overlap(first: list[float], second: list[float]) -> float:
     """The IoU of two boxes."""
     width, height = (min(first[k + 2], second[k + 2]) - max(first[k], second[k]) for k in (0, 1))

@@ -13,11 +13,10 @@ CLASS_WEIGHTS = [1.0, 1.5, 2.0]
 NONE = np.zeros((0, 4))
 
 
-def made(boxes, labels=None, weights=None, ignored=NONE):
+def made(boxes, labels=None, ignored=NONE):
     boxes = np.array(boxes, float).reshape(-1, 4)
     labels = np.zeros(len(boxes), int) if labels is None else np.array(labels)
-    weights = np.ones(len(boxes)) if weights is None else np.array(weights)
-    return targets(boxes, labels, weights, np.array(ignored), SIZE, STRIDE, CLASS_WEIGHTS)
+    return targets(boxes, labels, np.array(ignored), SIZE, STRIDE, CLASS_WEIGHTS)
 
 
 def cell_of(box):
@@ -55,9 +54,8 @@ APART = np.array([[8.3, 9, 31, 33], [50, 52.6, 55, 58], [90, 5, 117, 31.5], [10,
 @pytest.mark.parametrize("seed", range(5))
 def test_every_cell_is_as_a_slow_loop_has_it(seed):
     faces = random_faces(8, seed)
-    rng = np.random.default_rng(seed)
-    labels, weights = rng.integers(0, 3, 8), rng.uniform(0.5, 2, 8)
-    maps = made(faces, labels, weights)
+    labels = np.random.default_rng(seed).integers(0, 3, 8)
+    maps = made(faces, labels)
     values = np.array(
         [[[slow_value(face, r, c) for c in range(SIDE)] for r in range(SIDE)] for face in faces]
     )
@@ -68,7 +66,7 @@ def test_every_cell_is_as_a_slow_loop_has_it(seed):
         if here[face] == 0:
             assert (maps["box"][row, column, -1], maps["label"][row, column, -1]) == (0, 0)
             continue
-        share = weights[face] * here[face] / values[face].sum()
+        share = here[face] / values[face].sum()
         np.testing.assert_allclose(maps["box"][row, column], [*faces[face], share], rtol=1e-4)
         one_hot = np.eye(3)[labels[face]]
         share *= CLASS_WEIGHTS[labels[face]]
@@ -98,16 +96,16 @@ def test_a_centre_between_cells_is_in_one_of_them_too(box):
     assert heatmap[cell_of(box)] == 1
 
 
-def test_the_cells_of_a_face_weigh_together_what_the_face_weighs():
-    weights, labels = [1, 0.5, 2, 3], [0, 1, 2, 1]
-    maps = made(APART, labels, weights)
-    for face, weight, label in zip(APART, weights, labels, strict=True):
+def test_the_cells_of_a_face_weigh_together_what_its_class_counts():
+    labels = [0, 1, 2, 1]
+    maps = made(APART, labels)
+    for face, label in zip(APART, labels, strict=True):
         own = (maps["box"][..., :4] == face.astype(np.float32)).all(axis=-1)
-        assert maps["box"][own][:, -1].sum() == pytest.approx(weight, rel=1e-5)
-        expected = weight * CLASS_WEIGHTS[label]
+        assert maps["box"][own][:, -1].sum() == pytest.approx(1, rel=1e-5)
+        expected = CLASS_WEIGHTS[label]
         assert maps["label"][own][:, -1].sum() == pytest.approx(expected, rel=1e-5)
         assert (maps["label"][own][:, :3].argmax(axis=-1) == label).all()
-    assert maps["box"][..., -1].sum() == pytest.approx(sum(weights), rel=1e-5)
+    assert maps["box"][..., -1].sum() == pytest.approx(len(APART), rel=1e-5)
 
 
 def test_a_cell_of_two_faces_is_that_of_the_nearer_centre():

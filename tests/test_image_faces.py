@@ -3,10 +3,13 @@
 import cv2
 import numpy as np
 import pandas as pd
+import pytest
 
+from facemask.config.data import Dataset
 from facemask.data import arrays
-from facemask.data.image_faces import faces_of, whole_images
+from facemask.data.image_faces import annotated, faces_of, whole_images
 
+CORNERS = ["x0", "y0", "x1", "y1"]
 CLASSES = ["with_mask", "without_mask"]
 # Name, width, height, and faces: a class and inclusive pixels.
 IMAGES = [
@@ -23,9 +26,20 @@ def tables():
         columns=["image", "width", "height"],
         index=[7, 3, 9, 4],  # as is left of a longer table
     )
-    rows = [(name, *face) for name, _, _, faces in sorted(IMAGES) for face in faces]
-    faces = pd.DataFrame(rows, columns=["image", "name", "xmin", "ymin", "xmax", "ymax"])
-    return images, faces
+    return images, annotated(annotations(), dataset("zero_based"))
+
+
+def annotations():
+    """Faces in another order than their images, as `annotations.parse` has them."""
+    rows = [(*of_image, *face) for *of_image, faces in sorted(IMAGES) for face in faces]
+    columns = ["image", "width", "height", "name", "xmin", "ymin", "xmax", "ymax"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def dataset(boxes, detector_boxes=None):
+    classes = {name: name for name in CLASSES}
+    how = {"boxes": boxes, "detector_boxes": detector_boxes}
+    return Dataset(source="synthetic:8", weights="random", classes=classes, **how)
 
 
 def test_an_image_is_a_crop_of_all_of_it():
@@ -38,36 +52,58 @@ def test_an_image_is_a_crop_of_all_of_it():
 
 
 def test_faces_are_those_of_their_image_in_half_open_pixels():
-    images, annotations = tables()
+    images, faces = tables()
     samples = whole_images(images)
     shapes = samples[["width", "height"]].to_numpy()
-    found = faces_of(samples, annotations, CLASSES, shapes)
+    found = faces_of(samples, faces, CLASSES, shapes)
     assert len(found) == len(IMAGES)
-    for (_, _, _, faces), (boxes, labels) in zip(IMAGES, found, strict=True):
-        assert boxes.shape == (len(faces), 4)
+    for (_, _, _, drawn), (boxes, labels) in zip(IMAGES, found, strict=True):
+        assert boxes.shape == (len(drawn), 4)
         assert labels.dtype.kind == "i"
-        expected = [[x0, y0, x1 + 1, y1 + 1] for _, x0, y0, x1, y1 in faces]
+        expected = [[x0, y0, x1 + 1, y1 + 1] for _, x0, y0, x1, y1 in drawn]
         assert boxes.tolist() == expected
-        assert [CLASSES[label] for label in labels] == [name for name, *_ in faces]
+        assert [CLASSES[label] for label in labels] == [name for name, *_ in drawn]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "detector_boxes", "moved"),
+    [
+        ("zero_based", None, 0),
+        ("one_based", None, 0),  # read as such already
+        ("zero_based", "zero_based", 0),
+        ("one_based", "one_based", 0),
+        ("zero_based", "one_based", -1),
+    ],
+)
+def test_detectors_may_count_pixels_otherwise(boxes, detector_boxes, moved):
+    rows = annotations()
+    found = annotated(rows, dataset(boxes, detector_boxes))
+    assert list(found.columns) == ["image", "name", *CORNERS]
+    for face, row in zip(found.itertuples(), rows.itertuples(), strict=True):
+        for low, high, size, first, last in (
+            (face.x0, face.x1, row.width, row.xmin, row.xmax),
+            (face.y0, face.y1, row.height, row.ymin, row.ymax),
+        ):
+            # What reaches an edge was cut off there: it still does.
+            assert low == (0 if first == 0 else first + moved)
+            assert high == (size if last == size - 1 else last + 1 + moved)
 
 
 def test_labels_follow_the_order_of_the_classes():
-    images, annotations = tables()
+    images, faces = tables()
     samples = whole_images(images)
     shapes = samples[["width", "height"]].to_numpy()
-    one, other = (
-        faces_of(samples, annotations, names, shapes) for names in (CLASSES, CLASSES[::-1])
-    )
+    one, other = (faces_of(samples, faces, names, shapes) for names in (CLASSES, CLASSES[::-1]))
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a.labels, 1 - b.labels)
         np.testing.assert_array_equal(a.boxes, b.boxes)
 
 
 def test_boxes_lie_where_packed_pixels_do(tmp_path):
-    images, annotations = tables()
-    for name, width, height, faces in IMAGES:
+    images, faces = tables()
+    for name, width, height, drawn in IMAGES:
         image = np.zeros((height, width, 3), np.uint8)
-        for face, (_, x0, y0, x1, y1) in enumerate(faces):
+        for face, (_, x0, y0, x1, y1) in enumerate(drawn):
             image[y0 : y1 + 1, x0 : x1 + 1, face] = 255
         cv2.imwrite(str(tmp_path / name), image[..., ::-1])
     samples = whole_images(images)
@@ -76,7 +112,7 @@ def test_boxes_lie_where_packed_pixels_do(tmp_path):
     arrays.pack(samples, samples.iloc[:0], tmp_path, {}, native, 40, 1)
     crops = arrays.Crops(native)
     assert crops.shapes.max(axis=1).tolist() == [40, 40, 40, 40]
-    for number, (boxes, _) in enumerate(faces_of(samples, annotations, CLASSES, crops.shapes)):
+    for number, (boxes, _) in enumerate(faces_of(samples, faces, CLASSES, crops.shapes)):
         for face, box in enumerate(boxes):
             y, x = np.nonzero(crops[number][..., face] > 127)
             corners = [x.min(), y.min(), x.max() + 1, y.max() + 1]

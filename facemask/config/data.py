@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 Name = Annotated[str, Field(pattern=r"^\w+$")]
 ClassName = Literal["with_mask", "without_mask"]
+Pixels = Literal["zero_based", "one_based"]
 LARGEST_SEED = 2**32 - 1  # that NumPy and scikit-learn take
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
@@ -25,7 +26,8 @@ class Section(BaseModel):
 class Dataset(Section):
     """Where images come from, what their classes and boxes mean, and whose weights backbones carry.
 
-    boxes: whether annotations count pixels from 0 or, as the true Pascal VOC, from 1.
+    boxes: whether annotations count pixels from 0 or, as the true Pascal VOC, from 1;
+    detector_boxes: the same for detectors, None if alike.
     max_epochs caps every training and search on it; None: as each experiment sets. reference:
     whether these are the images of the published metrics. notes: of a backbone, shown with its
     results; of an experiment, why it falls short.
@@ -34,7 +36,8 @@ class Dataset(Section):
     source: str = Field(min_length=1, pattern=r"\S")
     # Names are compared without the blanks around them, as those of annotations are.
     classes: dict[Annotated[str, StringConstraints(strip_whitespace=True)], ClassName | None]
-    boxes: Literal["zero_based", "one_based"]
+    boxes: Pixels
+    detector_boxes: Pixels | None = None
     weights: str = Field(min_length=1, pattern=r"\S")
     max_epochs: Epochs | None = None
     reference: bool = False

@@ -6,7 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from facemask.columns import BOX, CROP_REGION
+from facemask.columns import BOX, CORNERS, CROP_REGION
+from facemask.config.data import Dataset
+
+FIRST_PIXEL = {"zero_based": 0, "one_based": 1}
 
 
 class Faces(NamedTuple):
@@ -30,22 +33,38 @@ def whole_images(images: pd.DataFrame) -> pd.DataFrame:
     return table.assign(flip=0)
 
 
+def annotated(annotations: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """Return annotated faces as detectors have them: image, name, x0, y0, x1, y1 (half-open px).
+
+    Args:
+        annotations: the table of `annotations.parse`, which counts pixels by `boxes`.
+        dataset: says by what detectors count them.
+    """
+    later = FIRST_PIXEL[dataset.detector_boxes or dataset.boxes] - FIRST_PIXEL[dataset.boxes]
+    sides = np.tile(annotations[["width", "height"]].to_numpy(), 2)
+    ends = annotations[BOX].to_numpy() + np.array([0, 0, 1, 1])
+    # A box at an edge was cut off there, and still ends there.
+    corners = np.where((ends == 0) | (ends == sides), ends, ends - later)
+    table = annotations[["image", "name"]].reset_index(drop=True)
+    table[CORNERS] = corners
+    return table
+
+
 def faces_of(
-    samples: pd.DataFrame, annotations: pd.DataFrame, classes: Sequence[str], shapes: np.ndarray
+    samples: pd.DataFrame, annotated: pd.DataFrame, classes: Sequence[str], shapes: np.ndarray
 ) -> list[Faces]:
-    """Return the faces of each image.
+    """Return the faces of each image as it is packed.
 
     Args:
         samples: the table of `whole_images`.
-        annotations: the table of `annotations.parse`.
+        annotated: the table of `annotated`.
         classes: names, of which a label is the number.
         shapes: width and height of each image as it is packed, px, (N, 2).
     """
     numbers = {name: number for number, name in enumerate(classes)}
-    rows = annotations.groupby("image").indices
-    # Annotations are inclusive ranges of pixels.
-    boxes = annotations[BOX].to_numpy(float) + np.array([0, 0, 1, 1])
-    labels = annotations["name"].map(numbers).to_numpy()
+    rows = annotated.groupby("image").indices
+    boxes = annotated[CORNERS].to_numpy(float)
+    labels = annotated["name"].map(numbers).to_numpy()
     scale = np.tile(shapes / samples[["width", "height"]].to_numpy(), 2)
     none = np.zeros(0, int)
     return [

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facemask.columns import BOX, CORNERS, SCORE, WITH, WITHOUT, iou
+from facemask.columns import CORNERS, SCORE, WITH, WITHOUT, iou
 
 MAX_DETECTIONS = 300  # of an image
 LEAST = 0.001  # a score below is no detection of a class
@@ -25,18 +25,6 @@ SIZES = (12, 24, 48)  # px: bounds of the groups by size, which is the root of a
 THRESHOLDS = np.linspace(0.05, 0.95, 91).round(2)
 
 Groups = Mapping[str, Sequence[str]]
-
-
-def annotated(annotations: pd.DataFrame) -> pd.DataFrame:
-    """Return annotated faces as `evaluate` takes them.
-
-    Args:
-        annotations: the table of `annotations.parse`, whose boxes are inclusive.
-    """
-    corners = annotations[BOX].to_numpy() + np.array([0, 0, 1, 1])
-    table = annotations[["image", "name"]].reset_index(drop=True)
-    table[CORNERS] = corners
-    return table
 
 
 def groupings(classes: Mapping[str, str]) -> dict[str, Groups]:

@@ -120,8 +120,8 @@ def batches(
             sample = augmented(settings, scenes, numbers, number, epoch())
         else:
             sample = plain(settings, scenes, number)
-        weights, size = np.ones(len(sample.faces.labels)), settings.crop_size
-        maps = heatmaps.targets(*sample.faces, weights, sample.ignored, size, cell, class_weights)
+        size = settings.crop_size
+        maps = heatmaps.targets(*sample.faces, sample.ignored, size, cell, class_weights)
         return sample.image, maps
 
     def read() -> Iterator[tuple[Any, ...]]:

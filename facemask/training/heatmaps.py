@@ -15,7 +15,6 @@ BELOW_1 = np.nextafter(np.float32(1), np.float32(0))
 def targets(
     boxes: np.ndarray,
     labels: np.ndarray,
-    weights: np.ndarray,
     ignored: np.ndarray,
     size: int,
     stride: int,
@@ -26,7 +25,6 @@ def targets(
     Args:
         boxes: of the faces, (n, 4), corners in px of the sample.
         labels: of the faces, (n,), numbers of classes.
-        weights: of the faces, (n,).
         ignored: boxes (m, 4) in which the heatmap does not count: of faces cut off.
         size: side of the sample, px.
         stride: px per cell.
@@ -36,7 +34,7 @@ def targets(
         float32 maps, as `detector_losses` takes them: heatmap (s, s, 1), 1 at the cell of each
         centre; box (s, s, 5), label (s, s, classes + 1) and quality (s, s, 5), each with a weight
         as its last channel: 0 away from faces, and over the cells of a face that are no other's
-        the face's weight in sum.
+        1 in sum, or what its class counts.
     """
     side = size // stride
     heatmap = np.zeros((side, side), np.float32)
@@ -50,7 +48,7 @@ def targets(
         # A cell of two faces belongs to the one whose centre is nearer, in parts of its size.
         own = value > np.maximum(heatmap[rows, columns], 0)
         heatmap[rows, columns][own] = value[own]
-        share = weights[face] * value[own] / value.sum()
+        share = value[own] / value.sum()
         one_hot = np.eye(len(class_weights), dtype=np.float32)[labels[face]]
         boxes_here, labels_here = box[rows, columns], label[rows, columns]
         boxes_here[own] = np.column_stack([np.tile(boxes[face], (own.sum(), 1)), share])
