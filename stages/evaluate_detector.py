@@ -21,14 +21,15 @@ def evaluate(name: str) -> None:
         "val",
         "test",
     )
+    matched = detection_metrics.match(test, classes)
     history = pd.read_csv(models / "history.csv")
     crops = pd.read_csv(found / "crops.csv").query("split == 'test'").drop(columns="split")
     statistics = {
         "classes": classes,
         "confidence": threshold,
-        "val": detection_metrics.measure(*val, classes),
-        "test": detection_metrics.measure(*test, classes),
-        "intervals": detection_metrics.intervals(*test, classes),
+        "val": detection_metrics.measure(detection_metrics.match(val, classes)),
+        "test": detection_metrics.measure(matched),
+        "intervals": detection_metrics.intervals(matched),
         "test_images": test.images,
         "crops": detection_metrics.of_crops(crops[crops["flip"] == 0]),
         "params": read_json(models / "parameters.json"),

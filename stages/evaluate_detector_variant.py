@@ -20,7 +20,7 @@ def evaluate(name: str) -> None:
         found = DETECTIONS / PIPELINE / name / folder.relative_to(models) / "detections.csv"
         detections = pd.read_csv(found).drop(columns="split")
         _, (val,) = detection_metrics.at_best_threshold(faces, detections, split, classes, "val")
-        measured.append(detection_metrics.measure(*val, classes))
+        measured.append(detection_metrics.measure(detection_metrics.match(val, classes)))
         seconds.append(round(float(pd.read_csv(folder / "history.csv")["seconds"].sum()), 1))
     statistics = {"val": measured, "train_seconds": seconds}
     write_json(statistics, RECORDS / f"{PIPELINE}/{name}.json")

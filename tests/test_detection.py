@@ -411,15 +411,21 @@ def exact(faces: pd.DataFrame, score: float = 1.0) -> pd.DataFrame:
 
 
 def measured(faces: pd.DataFrame, detections: pd.DataFrame, images: list[str]) -> dict:
-    tables = (table.assign(threshold=0.5) for table in (faces, detections))
-    return detection_metrics.measure(*tables, images, CLASSES)
+    return detection_metrics.measure(match(faces, detections, images, 0.5))
+
+
+def match(
+    faces: pd.DataFrame, detections: pd.DataFrame, images: list[str], threshold: float = 0.2
+) -> detection_metrics.Matched:
+    both = (table.assign(threshold=threshold) for table in (faces, detections))
+    return detection_metrics.match(detection_metrics.Tables(*both, images), CLASSES)
 
 
 def test_exact_detections_are_right_everywhere() -> None:
     faces, _, names = random_scene(0, images=10)
     found = measured(faces, exact(faces), names)
     assert list(found) == [
-        *("images", "faces", "two_classes", "calibration", "errors", "classes", "face"),
+        *("images", "faces", "two_classes", "classes", "face", "calibration", "errors"),
         "threshold",
     ]
     assert (found["images"], found["faces"]) == (10, len(faces))
@@ -551,7 +557,7 @@ def test_intervals_of_recalls_are_percentiles_of_drawn_images(seed: int) -> None
     drawn = drawn_thresholds(*both, names, 60, seed)
     assert np.isnan(drawn).any()  # some draws have no unmasked face: they do not count
     low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
-    found = detection_metrics.intervals(faces, detections, names, CLASSES, draws=60, seed=seed)
+    found = detection_metrics.intervals(match(faces, detections, names), draws=60, seed=seed)
     result = detection.at_threshold(*both, len(names))
     index = ["recall_face", "recall_with_mask", "recall_without_mask", "recall_without_mask_16px"]
     index += ["false_alarms"]
@@ -561,10 +567,9 @@ def test_intervals_of_recalls_are_percentiles_of_drawn_images(seed: int) -> None
 
 
 def test_intervals_are_of_what_is_measured() -> None:
-    faces, detections, names = random_scene(1, images=12)
-    faces, detections = (table.assign(threshold=0.2) for table in (faces, detections))
-    value = detection_metrics.measure(faces, detections, names, CLASSES)
-    found = detection_metrics.intervals(faces, detections, names, CLASSES, draws=40)
+    matched = match(*random_scene(1, images=12))
+    value = detection_metrics.measure(matched)
+    found = detection_metrics.intervals(matched, draws=40)
     assert list(found) == ["two_classes", "classes", "face", "threshold"]
     for name in ("two_classes", "classes", "face"):
         of_class = {f"ap50_{key}": own["ap50"] for key, own in value[name]["by_class"].items()}
@@ -572,8 +577,8 @@ def test_intervals_are_of_what_is_measured() -> None:
         assert {key: own["value"] for key, own in found[name].items()} == pytest.approx(expected)
     for own in (own for part in found.values() for own in part.values()):
         assert own["low"] <= own["value"] <= own["high"]
-    again = detection_metrics.intervals(faces, detections, names, CLASSES, draws=40)
-    other = detection_metrics.intervals(faces, detections, names, CLASSES, draws=40, seed=1)
+    again = detection_metrics.intervals(matched, draws=40)
+    other = detection_metrics.intervals(matched, draws=40, seed=1)
     assert again == found
     assert all(found[name] != other[name] for name in found)
 
@@ -581,7 +586,8 @@ def test_intervals_are_of_what_is_measured() -> None:
 def test_intervals_are_of_counts() -> None:
     """The hand-made case, with a face of 16 px found just at the threshold."""
     faces, detections = some_matches()
-    found = detection_metrics.intervals(faces, detections, ["a", "b"], CLASSES, draws=10)
+    tables = detection_metrics.Tables(faces, detections, ["a", "b"])
+    found = detection_metrics.intervals(detection_metrics.match(tables, CLASSES), draws=10)
     values = {name: own["value"] for name, own in found["threshold"].items()}
     assert values == pytest.approx(
         {
@@ -598,15 +604,12 @@ def test_intervals_are_of_counts() -> None:
 @pytest.mark.parametrize("empty", ["faces", "detections", "both"])
 def test_without_faces_or_detections_intervals_have_no_width(empty: str) -> None:
     faces, detections, names = random_scene(1, images=6)
-    faces, detections = (table.assign(threshold=0.2) for table in (faces, detections))
     faces = faces if empty == "detections" else faces[:0]
     detections = detections if empty == "faces" else detections[:0]
-    found = detection_metrics.intervals(faces, detections, names, CLASSES, draws=20)
+    matched = match(faces, detections, names)
+    found = detection_metrics.intervals(matched, draws=20)
     alarms = found["threshold"].pop("false_alarms")
-    assert (
-        alarms["value"]
-        == detection_metrics.measure(faces, detections, names, CLASSES)["threshold"]["false_alarms"]
-    )
+    assert alarms["value"] == detection_metrics.measure(matched)["threshold"]["false_alarms"]
     values = {x for part in found.values() for own in part.values() for x in own.values()}
     if empty == "detections":
         assert values == {0}

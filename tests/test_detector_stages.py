@@ -117,5 +117,5 @@ def test_folds_are_pooled_from_records(detected, monkeypatch):
     assert not is_detector("scratch_1")
     one = fold("detector")
     found = pooled([one])
-    assert found["images"] == one.statistics["test"]["images"]
+    assert found["measured"]["test"]["images"] == one.statistics["test"]["images"]
     assert found["parameters"] == one.statistics["params"]["total"]

@@ -65,16 +65,29 @@ def _of_part(faces: pd.DataFrame, detections: pd.DataFrame, split: pd.Series, pa
     return Tables(one, other, images)
 
 
-def measure(
-    faces: pd.DataFrame, detections: pd.DataFrame, images: Sequence[str], classes: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return the metrics of detections.
+class Matched(NamedTuple):
+    """Detections beside faces: `detection.evaluate` of each grouping, `detection.matches`."""
+
+    results: dict[str, Any]
+    faces: pd.DataFrame
+    detections: pd.DataFrame
+    images: Sequence[str]
+
+
+def match(tables: Tables, classes: Mapping[str, str]) -> Matched:
+    """Match detections with faces, for all that is measured.
 
     Args:
-        faces, detections: as `detection.evaluate` takes them, with a column threshold: the
-            confidence from which on a detection is shown.
-        images: all that were evaluated.
+        tables: as `detection.evaluate` takes them, with a column threshold: the confidence from
+            which on a detection is shown.
         classes: those of the annotations and what they mean.
+    """
+    results = {name: evaluate(*tables, groups) for name, groups in groupings(classes).items()}
+    return Matched(results, *matches(tables.faces, tables.detections, classes), tables.images)
+
+
+def measure(matched: Matched) -> dict[str, Any]:
+    """Return the metrics of detections.
 
     Returns:
         images and faces, how many; of two_classes, classes (as annotated) and face what
@@ -82,39 +95,30 @@ def measure(
         scores) and errors: how much AP@.5 would gain, if one kind of error were mended (Bolya et
         al. 2020, TIDE); and threshold, what `detection.at_threshold` returns.
     """
-    measured: dict[str, Any] = {"images": len(images), "faces": len(faces)}
-    for name, groups in groupings(classes).items():
-        result = evaluate(faces, detections, images, groups)
-        measured[name] = average_precision(result)
-        if name == "two_classes":
-            measured["calibration"] = float(result.calibration()["ece"])
-            errors = result.tide_errors()["delta_ap"]
-            measured["errors"] = {kind.lower(): float(gain) for kind, gain in errors.items()}
-    both = matches(faces, detections, classes)
-    measured["threshold"] = at_threshold(*both, len(images))
-    return measured
+    two = matched.results["two_classes"]
+    errors = two.tide_errors()["delta_ap"]
+    return {
+        "images": len(matched.images),
+        "faces": len(matched.faces),
+        **{name: average_precision(result) for name, result in matched.results.items()},
+        "calibration": float(two.calibration()["ece"]),
+        "errors": {kind.lower(): float(gain) for kind, gain in errors.items()},
+        "threshold": at_threshold(matched.faces, matched.detections, len(matched.images)),
+    }
 
 
-def intervals(
-    faces: pd.DataFrame,
-    detections: pd.DataFrame,
-    images: Sequence[str],
-    classes: Mapping[str, str],
-    draws: int = 500,
-    seed: int = 0,
-) -> dict[str, Any]:
+def intervals(matched: Matched, draws: int = 500, seed: int = 0) -> dict[str, Any]:
     """Return 95 % intervals over images of what `measure` returns.
 
     Returns:
         two_classes, classes, face: what `precision_bootstrap.intervals` returns; threshold: of
         RATIOS and false_alarms value, low and high.
     """
-    found: dict[str, Any] = {}
-    for name, groups in groupings(classes).items():
-        result = evaluate(faces, detections, images, groups)
-        found[name] = precision_bootstrap.intervals(result, draws, seed)
-    seen, shown = matches(faces, detections, classes)
-    parts, wholes = _sums(seen, shown, images)
+    found: dict[str, Any] = {
+        name: precision_bootstrap.intervals(result, draws, seed)
+        for name, result in matched.results.items()
+    }
+    parts, wholes = _sums(matched.faces, matched.detections, matched.images)
     drawn = bootstrap.resampled([parts, wholes], draws, seed)
     with np.errstate(invalid="ignore"):
         value, every = parts.sum(0) / wholes.sum(0), drawn[0] / drawn[1]
@@ -168,7 +172,8 @@ def pooled(folds: Sequence[Fold]) -> dict[str, Any]:
         two_classes, three_classes (as annotated) and face, each ap50 and ap; recall_without_mask,
         recall_without_mask_16px and false_alarms at the thresholds; crops: metrics of the study's
         crops; parameters; training_minutes, the mean of a fold; intervals: of the same keys low and
-        high; folds: ap50 of two classes of each; images, faces and crops_count: how many.
+        high; folds: ap50 of two classes of each; crops_count, how many; measured: test and
+        intervals, what `measure` and `intervals` return, and crops, what `of_crops` returns.
 
     Raises:
         InputError: two folds test the same image.
@@ -186,7 +191,8 @@ def pooled(folds: Sequence[Fold]) -> dict[str, Any]:
         twice = len(images) - len(set(images))
         raise InputError(f"{twice} images are tested in several folds: give each fold once")
     classes = folds[0].statistics["classes"]
-    found = intervals(faces, detections, images, classes)
+    matched = match(Tables(faces, detections, images), classes)
+    found = intervals(matched)
     crops = pd.concat([fold.crops[fold.crops["flip"] == 0] for fold in folds], ignore_index=True)
     every = {
         **{
@@ -203,9 +209,8 @@ def pooled(folds: Sequence[Fold]) -> dict[str, Any]:
         "training_minutes": float(np.mean(minutes)),
         "intervals": _each(every, lambda metric: [metric["low"], metric["high"]]),
         "folds": [fold.statistics["test"]["two_classes"]["ap50"] for fold in folds],
-        "images": len(images),
-        "faces": len(faces),
         "crops_count": len(crops),
+        "measured": {"test": measure(matched), "intervals": found, "crops": of_crops(crops)},
     }
 
 
