@@ -634,6 +634,21 @@ def test_without_the_least_detections_nothing_at_the_threshold_changes() -> None
     assert flat(found[0]) == pytest.approx(flat(found[1]))
 
 
+def test_curves_have_the_area_that_is_the_average_precision() -> None:
+    faces, detections, names = random_scene(3, images=12)
+    matched = match(faces, detections, names)
+    curves, value = detection_metrics.curves(matched), detection_metrics.measure(matched)
+    two = {key.replace("_", " "): own for key, own in value["two_classes"]["by_class"].items()}
+    expected = {name: own["ap50"] for name, own in {**two, "face": value["face"]}.items()}
+    assert curves.groupby("class")["precision"].mean().to_dict() == pytest.approx(expected)
+    for _, curve in curves.groupby("class"):
+        assert curve["recall"].to_numpy() == pytest.approx(np.linspace(0, 1, 101))
+        assert (curve["precision"].diff().dropna() <= 0).all()
+    masked = faces[faces["name"] == WITH]
+    alone = detection_metrics.curves(match(masked, detections, names))
+    assert set(alone["class"]) == {"with mask", "face"}
+
+
 def test_the_headline_is_few_numbers_of_test_validation_and_crops() -> None:
     (val, test) = (measured(*random_scene(seed, images=8)) for seed in (0, 1))
     crops = {"recall_without_mask": 0.125, "recall_with_mask": 0.25}

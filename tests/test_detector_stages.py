@@ -67,6 +67,12 @@ def test_what_is_measured_is_what_was_found_in_test_images(detected):
     assert measured["test"]["images"] == (images == "test").sum()
     crops = pd.read_csv(records / "predictions/detector.csv")
     assert set(crops["image"].map(images)) == {"test"}
+    curves = pd.read_csv(records / "curves/detector.csv").groupby("experiment")["precision"].mean()
+    ap50 = {"detector, face": measured["test"]["face"]["ap50"]}
+    for label, own in measured["test"]["two_classes"]["by_class"].items():
+        ap50[f"detector, {label.replace('_', ' ')}"] = own["ap50"]
+    known = {key: value for key, value in ap50.items() if not np.isnan(value)}
+    assert curves.to_dict() == pytest.approx(known, abs=1e-6)
     shown = read_json(folder / "metrics/detector.json")
     assert shown["ap50"] == measured["test"]["two_classes"]["ap50"]
     recall = measured["crops"]["recall_without_mask"]  # NaN if no crop is of the class

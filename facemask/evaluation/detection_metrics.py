@@ -19,6 +19,7 @@ from facemask.evaluation.detection import (
     is_found,
     matches,
 )
+from facemask.evaluation.precision_bootstrap import RECALLS
 
 LEAST_KEPT = 0.01
 # Groupings by the names they are published under.
@@ -128,6 +129,23 @@ def intervals(matched: Matched, draws: int = 500, seed: int = 0) -> dict[str, An
         for k, name in enumerate((*RATIOS, "false_alarms"))
     }
     return found
+
+
+def curves(matched: Matched) -> pd.DataFrame:
+    """Return precision over recall at an IoU of .5: of both classes, and of any face.
+
+    Returns:
+        Rows with class, recall and precision, at COCO's recalls; of a class without a face none.
+    """
+    rows = []
+    for name in ("two_classes", "face"):
+        result = matched.results[name]
+        precision = np.array(result.eval["precision"])[0, :, :, 0, -1]
+        for each, values in zip(result.coco_gt.dataset["categories"], precision.T, strict=True):
+            table = pd.DataFrame({"recall": RECALLS, "precision": values})
+            rows.append(table.assign(**{"class": each["name"].replace("_", " ")}))
+    every = pd.concat(rows, ignore_index=True)
+    return every.loc[every["precision"] >= 0, ["class", "recall", "precision"]]
 
 
 def _sums(

@@ -71,10 +71,12 @@ def draw_errors(
 
     annotated, shown = detection.matches(packed(faces), packed(detections), classes)
     of_image = annotated.groupby("sample")["side"]
-    crowds = of_image.size().sort_values(kind="stable").index[::-1][:IMAGES]
-    tiny = of_image.median().sort_values(kind="stable").index[:IMAGES]
-    for kind, numbers in (("crowds", crowds), ("tiny", tiny)):
-        detector_plots.images_sheet(images, list(numbers), annotated, shown, folder / PLOTS[kind])
+    group = val.set_index("sample")["group"]
+    for kind, order in (("crowds", -of_image.size()), ("tiny", of_image.median())):
+        chosen = order.sort_values(kind="stable").index
+        # Near-duplicates would show one crowd several times.
+        numbers = list(chosen[~group[chosen].duplicated()][:IMAGES])
+        detector_plots.images_sheet(images, numbers, annotated, shown, folder / PLOTS[kind])
     missed = annotated[~detection.is_found(annotated)].sort_values("side", ascending=False)
     alarms = shown[(shown["face"] < 0) & (shown["confidence"] >= threshold)]
     alarms = alarms.sort_values("confidence", ascending=False)
