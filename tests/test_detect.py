@@ -10,14 +10,15 @@ from facemask.inference.detect import EDGE, MULTIPLE, OVERLAP, detect, model_inp
 COLOURS = [(255, 0, 0), (0, 0, 255)]  # of the classes
 
 
-def seen(images, least_side=0, confidence=None):
-    """Boxes and scores of the coloured squares in one model input; more confident if larger."""
-    (image,) = images
+def seen(image, size, least_side=0, confidence=None):
+    """Boxes and scores of the coloured squares in an image; more confident if larger."""
     assert image.dtype == np.uint8
+    image, scale = model_input(image, size)
+    assert image.dtype == np.float32
     assert all(side % MULTIPLE == 0 for side in image.shape[:2])
     boxes, scores = [np.zeros((0, 4))], [np.zeros((0, 2))]
     for label, (channel, other) in enumerate(((0, 2), (2, 0))):
-        mask = (image[..., channel].astype(int) - image[..., other] > 127).astype(np.uint8)
+        mask = (image[..., channel] - image[..., other] > 127).astype(np.uint8)
         found = cv2.connectedComponentsWithStats(mask, connectivity=4)[2][1:, :4].astype(float)
         found = found[found[:, 2:].min(axis=1) >= least_side]
         boxes.append(np.column_stack([found[:, :2], found[:, :2] + found[:, 2:]]))
@@ -28,11 +29,11 @@ def seen(images, least_side=0, confidence=None):
     boxes, scores = np.concatenate(boxes), np.concatenate(scores)
     # As a network gives them: more than there are faces.
     boxes, scores = (np.pad(each, [(0, 3), (0, 0)]) for each in (boxes, scores))
-    return boxes[None].astype(np.float32), scores[None].astype(np.float32)
+    return boxes / np.tile(scale, 2), scores
 
 
-def seen_above_8_px(images):
-    return seen(images, 8)
+def seen_above_8_px(image, size):
+    return seen(image, size, 8)
 
 
 def scene(width, height, faces):
@@ -105,8 +106,8 @@ def test_the_model_input_is_the_image_with_padding_right_and_below(sides, size):
 
 def fixed(*rows):
     """A network that always gives the same boxes and scores, of two classes."""
-    table = np.array(rows, np.float32).reshape(-1, 6)
-    return lambda images: (table[None, :, :4], table[None, :, 4:])
+    table = np.array(rows, float).reshape(-1, 6)
+    return lambda image, size: (table[:, :4], table[:, 4:])
 
 
 IMAGE = np.zeros((64, 96, 3), np.uint8)
@@ -183,7 +184,8 @@ def test_faces_that_a_tile_cuts_off_are_found_whole_in_another():
     for x in range(0, 300 - 22):
         faces = [(x, 40 + x % 100, x + 22, 62 + x % 100, x % 2)]
         # The whole image is shrunk so far that nothing is seen in it.
-        found = detect(lambda images: seen(images, 21), scene(300, 200, faces), tile, 0.1, tile)
+        image = scene(300, 200, faces)
+        found = detect(lambda *view: seen(*view, least_side=21), image, tile, 0.1, tile)
         check_found(found, faces, atol=0)
 
 
@@ -201,9 +203,9 @@ def test_what_an_inner_edge_cuts_off_is_dropped_and_at_the_edge_of_the_image_it_
         """In every tile a box that ends so near to its right edge; in the whole image nothing."""
         box = [10, 10, tile - distance, 30, 0.5, 0]
 
-        def run(images):
-            whole = images.shape[1] != images.shape[2]
-            return fixed()(images) if whole else fixed(box)(images)
+        def run(image, size):
+            whole = image.shape[0] != image.shape[1]
+            return fixed()(image, size) if whole else fixed(box)(image, size)
 
         return detect(run, scene(300, 100, []), tile, 0.1, tile).xyxy
 
@@ -220,7 +222,7 @@ def test_a_face_of_several_views_is_returned_once(confidence):
             side, (dx, dy) = rng.integers(30, 60), rng.integers(0, 20, 2)
             faces.append((x + dx, y + dy, x + dx + side, y + dy + side, int(rng.integers(2))))
     image = scene(width, height, faces)
-    found = detect(lambda images: seen(images, confidence=confidence), image, 400, 0.1, 400)
+    found = detect(lambda *view: seen(*view, confidence=confidence), image, 400, 0.1, 400)
     # Larger in a tile, and then more confident: its exact box is kept.
     check_found(found, faces, atol=0 if confidence is None else 3)
 

@@ -12,8 +12,9 @@ import numpy as np
 from facemask.data.affine import PADDING
 from facemask.data.arrays import resize
 
-# From images (N, H, W, 3), 0-255, to boxes (N, k, 4), px of them, and scores (N, k, classes).
-Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+# From an image, uint8 (h, w, 3), RGB, and the longest side of what the network sees of it, px, to
+# boxes (k, 4), px of the image, and scores (k, classes).
+Run = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 MULTIPLE = 32  # px: sides of a model input are multiples of it
 # Tiles have that part of their side in common with the next: what one of them cuts off, another
@@ -99,9 +100,7 @@ def _in_view(
     size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes in px of the image, and scores, of what a part of it shows wholly."""
-    inputs, scale = model_input(part, size)
-    boxes, scores = (each[0] for each in run(inputs[None]))
-    boxes = boxes.astype(float) / np.tile(scale, 2)
+    boxes, scores = run(part, size)
     height, width = part.shape[:2]
     near = np.column_stack(
         [boxes[:, :2] < EDGE, boxes[:, 2] > width - EDGE, boxes[:, 3] > height - EDGE]
@@ -114,15 +113,15 @@ def model_input(image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Resize an image so that its longest side has `size` px, and pad it right and below.
 
     Returns:
-        uint8 (H, W, 3), whose sides are multiples of MULTIPLE; and what x and y were multiplied by.
+        float32 (H, W, 3), 0-255, whose sides are multiples of MULTIPLE; and what x and y were
+        multiplied by. Levels are not rounded, so that other resizing code gives the same.
     """
     height, width = image.shape[:2]
     scale = size / max(height, width)
     sides = max(1, round(width * scale)), max(1, round(height * scale))
     right, below = (-side % MULTIPLE for side in sides)
-    padded = cv2.copyMakeBorder(
-        resize(image, *sides), 0, below, 0, right, cv2.BORDER_CONSTANT, value=PADDING
-    )
+    drawn = resize(image.astype(np.float32), *sides)
+    padded = cv2.copyMakeBorder(drawn, 0, below, 0, right, cv2.BORDER_CONSTANT, value=PADDING)
     return padded, np.array(sides) / [width, height]
 
 

@@ -12,7 +12,7 @@ from facemask.columns import CLASSES, CORNERS, SCORE, WITH, true_boxes
 from facemask.config.detector import ResolvedDetector
 from facemask.data.arrays import Crops
 from facemask.errors import InputError
-from facemask.inference.detect import Detections, Run, detect
+from facemask.inference.detect import Detections, Run, detect, model_input
 from facemask.inference.table import table_of
 from facemask.models.detector import with_decoding
 
@@ -46,9 +46,10 @@ def runner(model: keras.Model, quality_power: float) -> Run:
     """Return a network of `models.detector` as what `detect` runs."""
     decoded = with_decoding(model, quality_power)
 
-    def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        outputs = decoded.predict_on_batch(images)
-        return outputs["boxes"], outputs["scores"]
+    def run(image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        inputs, scale = model_input(image, size)
+        outputs = decoded.predict_on_batch(inputs[None])
+        return outputs["boxes"][0].astype(float) / np.tile(scale, 2), outputs["scores"][0]
 
     return run
 
