@@ -618,7 +618,7 @@ def test_without_faces_or_detections_intervals_have_no_width(empty: str) -> None
 
 
 def test_the_least_detections_are_not_kept() -> None:
-    scores = [(0.009, 0, 0), (0.01, 0, 0), (0.004, 0.004, 0.004), (0, 0, 0.9), (0, 0, 0)]
+    scores = [(0.049, 0, 0), (0.05, 0, 0), (0.02, 0.02, 0.02), (0, 0, 0.9), (0, 0, 0)]
     rows = detections_of([("a", 0, 0, 20, 20, *own) for own in scores])
     kept = detection_metrics.kept(rows)
     pd.testing.assert_frame_equal(kept, rows.loc[[1, 2, 3]])
