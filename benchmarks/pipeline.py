@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import yaml
 
-INTERVAL = 0.2  # seconds between two looks at a stage's memory
+INTERVAL = 0.2  # seconds between two readings of a stage's memory
 MEGABYTE = 1e6
 
 

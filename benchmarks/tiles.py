@@ -1,7 +1,7 @@
-"""How many small faces of a large photograph are found whole, and in tiles?
+"""How many small faces of a large image are found whole, and in tiles?
 
 python -m benchmarks.tiles, after `dvc repro pipelines/detector/dvc.yaml`: test images side by side
-on a sheet of 4,000 px, as a photograph of a crowd is. At its own size the detector sees the sheet
+on a sheet of 4,000 px. At its own size the detector sees the sheet
 at a sixth; tiles show it all of the pixels.
 """
 

@@ -39,9 +39,7 @@ def evaluate(name: str) -> None:
     write_json(detection_metrics.headline(statistics), METRICS / f"{name}.json")
     write_json(statistics, KEPT / f"statistics/{name}.json")
     write_csv(history, KEPT / f"history/{name}.csv")
-    curves = detection_metrics.curves(matched).round(6)
-    # The template of the plot draws one chart per experiment.
-    curves.insert(0, "experiment", f"{name}, " + curves.pop("class"))
+    curves = detection_metrics.curves(matched, name).round(6)
     write_csv(curves, KEPT / f"curves/{name}.csv")
     write_csv(crops.round(6), KEPT / f"predictions/{name}.csv")
     write_csv(test.faces.drop(columns="threshold"), KEPT / f"faces/{name}.csv")

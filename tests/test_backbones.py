@@ -146,8 +146,8 @@ def test_weights_come_from_the_one_file_of_the_application(name: str, tmp_path: 
 def test_a_weights_folder_is_found_from_home_and_from_a_queued_experiment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DVC runs those of a queue in copies below .dvc/tmp/exps."""
-    queued = tmp_path / ".dvc/tmp/exps/temp1"
+    """DVC runs those of a queue in copies of the project below its own folder."""
+    queued = tmp_path / ".dvc" / "tmp" / "exps" / "temp1"
     for folder in (queued, tmp_path / "weights"):
         folder.mkdir(parents=True)
     monkeypatch.setenv("HOME", str(tmp_path))

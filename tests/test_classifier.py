@@ -165,7 +165,7 @@ def orders(experiment: ResolvedExperiment, splits: pd.DataFrame, file: Path) -> 
     training_samples = set(splits.loc[splits["split"] == "train", "sample"])
     read = [batch for batch in inputs.reads if batch[0] in training_samples]
     assert max(map(len, read)) == experiment.batch_size
-    # Before the first epoch Keras looks at a batch to build the network.
+    # Before the first epoch Keras reads a batch to build the network.
     count = experiment.epochs * len(training_samples)
     return np.concatenate(read)[-count:].reshape(experiment.epochs, -1)
 

@@ -637,16 +637,18 @@ def test_without_the_least_detections_nothing_at_the_threshold_changes() -> None
 def test_curves_have_the_area_that_is_the_average_precision() -> None:
     faces, detections, names = random_scene(3, images=12)
     matched = match(faces, detections, names)
-    curves, value = detection_metrics.curves(matched), detection_metrics.measure(matched)
+    curves, value = detection_metrics.curves(matched, "mine"), detection_metrics.measure(matched)
     two = {key.replace("_", " "): own for key, own in value["two_classes"]["by_class"].items()}
-    expected = {name: own["ap50"] for name, own in {**two, "face": value["face"]}.items()}
-    assert curves.groupby("class")["precision"].mean().to_dict() == pytest.approx(expected)
-    for _, curve in curves.groupby("class"):
+    expected = {
+        f"mine, {name}": own["ap50"] for name, own in {**two, "face": value["face"]}.items()
+    }
+    assert curves.groupby("experiment")["precision"].mean().to_dict() == pytest.approx(expected)
+    for _, curve in curves.groupby("experiment"):
         assert curve["recall"].to_numpy() == pytest.approx(np.linspace(0, 1, 101))
         assert (curve["precision"].diff().dropna() <= 0).all()
     masked = faces[faces["name"] == WITH]
-    alone = detection_metrics.curves(match(masked, detections, names))
-    assert set(alone["class"]) == {"with mask", "face"}
+    alone = detection_metrics.curves(match(masked, detections, names), "mine")
+    assert set(alone["experiment"]) == {"mine, with mask", "mine, face"}
 
 
 def test_the_headline_is_few_numbers_of_test_validation_and_crops() -> None:

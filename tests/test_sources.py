@@ -425,7 +425,7 @@ def test_a_zip_without_a_dataset_is_reported(tmp_path, target):
 
 def test_a_relative_source_is_found_from_a_queue(voc, target, monkeypatch):
     """DVC runs queued experiments in folders below the project's."""
-    queue = voc.parent / ".dvc/tmp/exps/tmp1"
+    queue = voc.parent / ".dvc" / "tmp" / "exps" / "tmp1"
     queue.mkdir(parents=True)
     monkeypatch.chdir(queue)
     sources.fetch(voc.name, target)

@@ -13,7 +13,7 @@ REACH = 0.1
 SLACK = 2  # px that are allowed however small the image
 TINY = 2  # px; whoever draws a box draws a larger one, at least one of a file
 SMALL_IMAGE = 20  # px; below, all boxes may be tiny
-# Percentages and thousandths are told from pixels by many images at least twice as large.
+# Percentages and thousandths are distinguished from pixels by many images at least twice as large.
 SCALES, MANY = (100, 1000), 10
 
 

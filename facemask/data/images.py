@@ -192,7 +192,7 @@ def _by_opencv(head: Image.Image, data: bytes, deep: bool) -> Decoded:
     if deep:
         bits = int(image.max()).bit_length()
         image = cv2.cvtColor(_high_bytes(image, _depth(bits)), cv2.COLOR_BGR2RGB)
-    if head.format != "TIFF":  # which OpenCV turns whatever it is told
+    if head.format != "TIFF":  # which OpenCV turns whatever its flags
         image = _turned(image, orientation)
     return _decoded(head, image, orientation, bits)
 

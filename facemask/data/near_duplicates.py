@@ -42,7 +42,7 @@ def group(
 
     Two images are copies if they are named after the same one, as in exports of augmented images,
     or if their faces look alike at the same places, also if one of them is mirrored or turned by
-    90°. An image without faces is no copy by its looks.
+    90°. An image without faces is a copy by its name alone.
 
     Args:
         images: the table of `images.inventory`.

@@ -75,8 +75,8 @@ def _missing(key: str, images: dict[str, list[str]]) -> str:
     near = sorted(names[0] for other, names in images.items() if other.casefold() == key.casefold())
     if near:
         return (
-            f"no image has this name, and {near[0]}, which differs in case alone, cannot be told "
-            "from others; rename or remove what is not meant"
+            f"no image has this name, and {near[0]}, which differs in case alone, cannot be "
+            "distinguished from others; rename or remove what is not meant"
         )
     return "its image is missing from the images; add it, or remove this file"
 

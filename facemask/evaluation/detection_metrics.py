@@ -21,7 +21,7 @@ from facemask.evaluation.detection import (
 )
 from facemask.evaluation.precision_bootstrap import RECALLS
 
-LEAST_KEPT = 0.05  # a lower score changes no average precision by 0.0002
+LEAST_KEPT = 0.05
 # Groupings by the names they are published under.
 PUBLISHED = {"two_classes": "two_classes", "three_classes": "classes", "face": "face"}
 POOLED = ("recall_without_mask", "recall_without_mask_16px", "false_alarms")
@@ -131,21 +131,26 @@ def intervals(matched: Matched, draws: int = 500, seed: int = 0) -> dict[str, An
     return found
 
 
-def curves(matched: Matched) -> pd.DataFrame:
+def curves(matched: Matched, name: str) -> pd.DataFrame:
     """Return precision over recall at an IoU of .5: of both classes, and of any face.
 
+    Args:
+        name: of the detector.
+
     Returns:
-        Rows with class, recall and precision, at COCO's recalls; of a class without a face none.
+        Rows with experiment (the name and the class, by which DVC draws a chart each), recall and
+        precision, at COCO's recalls; of a class without a face none.
     """
     rows = []
-    for name in ("two_classes", "face"):
-        result = matched.results[name]
+    for grouping in ("two_classes", "face"):
+        result = matched.results[grouping]
         precision = np.array(result.eval["precision"])[0, :, :, 0, -1]
         for each, values in zip(result.coco_gt.dataset["categories"], precision.T, strict=True):
-            table = pd.DataFrame({"recall": RECALLS, "precision": values})
-            rows.append(table.assign(**{"class": each["name"].replace("_", " ")}))
+            title = f"{name}, {each['name'].replace('_', ' ')}"
+            curve = {"experiment": title, "recall": RECALLS, "precision": values}
+            rows.append(pd.DataFrame(curve))
     every = pd.concat(rows, ignore_index=True)
-    return every.loc[every["precision"] >= 0, ["class", "recall", "precision"]]
+    return every[every["precision"] >= 0]
 
 
 def _sums(
