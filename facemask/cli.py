@@ -124,7 +124,8 @@ def pool_detector(name: str, experiments: Sequence[str], to: Path | None) -> Non
         of_group = metrics if isinstance(metrics, dict) else {"": metrics}
         for metric, (low, high) in of_group.items():
             value = found[key][metric] if metric else found[key]
-            rows[_spelt(f"{key} {metric}".strip())] = value, low, high, []
+            title = "false alarms in 100 images" if key == "false_alarms" else f"{key} {metric}"
+            rows[_spelt(title.strip())] = value, low, high, []
     images = f"{test['images']} images, {test['faces']} faces, {found['crops_count']} crops"
     console = Console(markup=False, highlight=False)
     console.print(f"{name}, {len(experiments)} folds: {images}\n", _pooled(rows), sep="\n")

@@ -15,6 +15,7 @@ from keras import layers, ops
 
 from facemask.config.detector import Detector
 from facemask.models.feature_pyramid import feature_levels, merge
+from facemask.models.folding import fold_normalisation
 from facemask.models.study_networks import in_precision
 
 HEADS = ("heatmap", "box", "label", "quality")
@@ -35,7 +36,8 @@ def build_detector(
     Args:
         settings: feature levels, freeze_until, channels, precision.
         classes: how many there are.
-        application: of keras.applications, without its top, for images of any size.
+        application: of keras.applications, without its top, for images of any size; its weights
+            are copied, and normalisations folded into convolutions.
         preprocess: from pixels 0-255 to what the application expects.
 
     Returns:
@@ -47,6 +49,7 @@ def build_detector(
     Raises:
         InputError: as `feature_pyramid.feature_levels` and `merge`.
     """
+    application = fold_normalisation(application)
     inputs = keras.Input((None, None, 3), name="inputs")
     names = settings.feature_levels
     maps = feature_levels(inputs, application, preprocess, names, settings.freeze_until)
