@@ -78,11 +78,11 @@ def _predictions(experiment: str, columns: list[str], more: Collection[str] = ()
     return table
 
 
-def _read_table(file: IO[bytes], path: str) -> pd.DataFrame:
+def _read_table(file: IO[bytes], path: str, may_be_empty: bool = False) -> pd.DataFrame:
     """Read a CSV file, and say what else it is if it is none."""
     try:
         table = pd.read_csv(file)
-        if table.empty:
+        if table.empty and not may_be_empty:
             raise pd.errors.EmptyDataError
     except pd.errors.EmptyDataError:
         raise InputError(f"{path} has no rows; dvc repro writes it anew") from None
@@ -183,7 +183,8 @@ def fold(experiment: str) -> Any:  # noqa: ANN401 - detection_metrics.Fold, whic
     for kind in ("faces", "detections", "predictions"):
         files, path = _find(experiment, kind, ".csv")
         with files.open(path) as file:
-            tables.append(_read_table(file, path))
+            # A detector may find nothing.
+            tables.append(_read_table(file, path, may_be_empty=kind == "detections"))
     files, path = _find(experiment, "statistics", ".json")
     with files.open(path) as file:
         return Fold(tables[0], tables[1], json.load(file), tables[2])

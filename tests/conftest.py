@@ -206,6 +206,8 @@ def small_detector(params):
     level = "block_3_expand_relu"
     small |= {"feature_levels": [level], "freeze_until": level, "channels": 8}
     params["detectors"]["detector"] |= small
+    # So that it finds something after a few steps.
+    params["detectors"]["detector"]["optimizer"] |= {"learning_rate": 0.03, "options": {}}
     params["images"]["max_side"] = 128
 
 

@@ -62,7 +62,7 @@ def test_what_is_measured_is_what_was_found_in_test_images(detected):
     found = pd.read_csv(folder / "data/detections/detector/detections.csv")
     assert set(found["image"].map(images)) <= {"val", "test"}
     kept = pd.read_csv(records / "detections/detector.csv")
-    assert set(kept["image"].map(images)) <= {"test"}
+    assert set(kept["image"].map(images)) == {"test"}
     measured = read_json(records / "statistics/detector.json")
     assert measured["test"]["images"] == (images == "test").sum()
     crops = pd.read_csv(records / "predictions/detector.csv")
