@@ -129,3 +129,13 @@ def test_folds_are_pooled_from_records(detected, monkeypatch):
     found = pooled([one])
     assert found["measured"]["test"]["images"] == one.statistics["test"]["images"]
     assert found["parameters"] == one.statistics["params"]["total"]
+
+
+def test_a_detector_that_found_nothing_is_pooled(detected, tmp_path, monkeypatch):
+    shutil.copytree(detected[0] / "report/records", tmp_path / "report/records")
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "report/records/detector/detections/detector.csv"
+    table.write_text(table.read_text().partition("\n")[0] + "\n")
+    found = pooled([fold("detector")])
+    assert found["measured"]["test"]["faces"] > 0
+    assert found["face"]["ap50"] == found["false_alarms"] == 0
