@@ -296,6 +296,16 @@ def test_an_optimizer_has_the_options_it_is_given(name: str, decay: float) -> No
     assert (float(found.learning_rate), found.weight_decay or 0) == (0.25, decay)
 
 
+def test_averaged_weights_forget_those_that_an_epoch_began_with() -> None:
+    options: dict[str, Any] = {"use_ema": True}
+    averaging = loop.make_optimizer(Optimizer(**optimizer("sgd", 1.0, **options)), 6)
+    weight = keras.Variable(0.0)
+    # One step away from 0 at the start of the second epoch, and no other.
+    for step in range(12):
+        averaging.apply([np.float32(-1 if step == 6 else 0)], [weight])
+    assert float(weight.value) == pytest.approx(0.95, abs=1e-4)
+
+
 def steps(
     wanted: dict[str, Any], count: int, loss_weights: dict[str, float]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:

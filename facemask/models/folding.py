@@ -16,7 +16,7 @@ def fold_normalisation(network: keras.Model) -> keras.Model:
 
     Args:
         network: functional, each layer called once. Its weights are copied. A normalisation that
-            does not follow a convolution stays.
+            does not follow a convolution stays; one that does is the only reader of its output.
 
     Returns:
         A network with layers of the same names; a folded normalisation is an identity there.
