@@ -33,7 +33,7 @@ def curves_plot(results: Mapping[str, Any], by_size: Any, path: Path) -> None:  
         path: where to.
     """
     with style.context(STYLE):
-        figure = Figure(figsize=(3.6 * (len(results) + 1), 3.4), layout="constrained")
+        figure = Figure(figsize=(3.6 * (len(results) + 1), 3.9), layout="constrained")
         panels = figure.subplots(1, len(results) + 1, sharey=True)
         for axes, (title, result) in zip(panels, results.items(), strict=False):
             names = [each["name"] for each in result.coco_gt.dataset["categories"]]
@@ -52,7 +52,14 @@ def _curves(axes: Axes, title: str, names: Sequence[str], precision: np.ndarray)
             label = f"{name.replace('_', ' ')} ({100 * values.mean():.1f})"
             axes.plot(RECALLS, values, color=FACES[number], label=label)
     axes.set(title=title, xlabel="recall", xlim=(0, 1.01), ylim=(0, 1.02))
-    axes.legend(loc="lower left", fontsize=8, title="AP@.5, %", title_fontsize=8)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.17),  # below the panel: within it curves run anywhere
+        ncols=2,
+        fontsize=8,
+        title="AP@.5, %",
+        title_fontsize=8,
+    )
 
 
 def images_sheet(
