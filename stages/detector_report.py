@@ -12,7 +12,7 @@ from facemask.data.arrays import Crops
 from facemask.data.image_faces import faces_of
 from facemask.io import read_json, write_text
 from facemask.reporting import assets, detector_assets, detector_page, detector_plots
-from facemask.training.scenes import Scenes, augmented
+from facemask.training.scenes import Scenes, augmented, pool_of
 from stages.common import DATA, DETECTIONS, MODELS, RECORDS, REPORT, run_stage
 
 KEPT = RECORDS / "detector"
@@ -50,11 +50,11 @@ def draw_samples(
 ) -> None:
     """Draw training images as epochs show them."""
     trained = samples[samples["split"] == "train"]
-    numbers = trained["sample"].to_numpy()
+    pool = pool_of(scenes, trained["sample"].to_numpy())
     masked = np.array([meaning == WITH for meaning in settings.classes.values()])
     drawn = []
     for epoch, number in enumerate(assets.evenly_spaced(trained, SAMPLES)["sample"]):
-        sample = augmented(settings, scenes, numbers, number, epoch)
+        sample = augmented(settings, scenes, pool, number, epoch)
         drawn.append((sample.image, sample.faces.boxes, masked[sample.faces.labels]))
     detector_plots.samples_sheet(drawn, folder / detector_assets.PLOTS["augmentation"])
 

@@ -120,7 +120,8 @@ def with_decoding(model: keras.Model, quality_power: float) -> keras.Model:
 
     Args:
         model: of `build_detector`.
-        quality_power: p; a score is heatmap^(1 - p) · quality^p · probability of the class.
+        quality_power: p; a score is heatmap^(1 - p) · quality^p · √(probability of the class), so
+            that the squares of a face's scores add up to the square of that of the face.
 
     Returns:
         A model of (N, H, W, 3), with boxes (N, MAX_FACES, 4), corners in px of the input, and
@@ -159,7 +160,7 @@ class Decode(layers.Layer):
             for each, size in ((box, 4), (label, label.shape[-1]))
         )
         score = ops.where(_is_double(boxes), 0.0, score)
-        return boxes, score[..., None] * label
+        return boxes, score[..., None] * ops.sqrt(label)
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds this layer."""

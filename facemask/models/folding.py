@@ -1,5 +1,7 @@
 """Batch normalisation with fixed statistics, folded into the convolutions before it."""
 
+from collections import Counter
+
 import keras
 import numpy as np
 from keras import layers
@@ -15,16 +17,21 @@ def fold_normalisation(network: keras.Model) -> keras.Model:
     also learns the same from weights that came folded and from weights that did not.
 
     Args:
-        network: functional, each layer called once. Its weights are copied. A normalisation that
-            does not follow a convolution stays; one that does is the only reader of its output.
+        network: functional, each layer called once. Its weights are copied. A normalisation stays
+            if it does not follow a convolution, or if another layer reads that one's output too.
 
     Returns:
         A network with layers of the same names; a folded normalisation is an identity there.
     """
+    readers = Counter(
+        id(tensor)
+        for tensors in (network.outputs, *(layer.input for layer in network.layers))
+        for tensor in keras.tree.flatten(tensors)
+    )
     norms = {
         id(layer.input): layer
         for layer in network.layers
-        if isinstance(layer, layers.BatchNormalization)
+        if isinstance(layer, layers.BatchNormalization) and readers[id(layer.input)] == 1
     }
     after = {
         layer.name: norms[id(layer.output)]

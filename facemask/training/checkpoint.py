@@ -101,8 +101,10 @@ class Checkpoint(Callback):
             self._write()
 
     def restore_best(self) -> None:
-        """Give the model and its optimizer their variables of the least validation loss."""
+        """Give the model the weights that had the least validation loss: averages, if there are."""
         self._assign(self.best)
+        if self.model.optimizer.use_ema:
+            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
 
     def _assign(self, values: Sequence[np.ndarray]) -> None:
         self.model.optimizer.build(self.model.trainable_variables)

@@ -17,7 +17,7 @@ from facemask.models.detector_losses import CellLoss, HeatmapFocalLoss, QualityC
 from facemask.models.losses import box_loss, label_loss
 from facemask.models.study_networks import in_precision
 from facemask.training import checkpoint, heatmaps, loop
-from facemask.training.scenes import Scenes, augmented, plain
+from facemask.training.scenes import Scenes, augmented, plain, pool_of
 
 THREADS = 2  # that draw samples while TensorFlow computes
 
@@ -114,10 +114,11 @@ def batches(
             image's number decide how. None: for validation, always the same.
     """
     class_weights = [settings.class_weights.get(name, 1.0) for name in settings.classes]
+    pool = pool_of(scenes, numbers)
 
     def draw(number: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         if epoch:
-            sample = augmented(settings, scenes, numbers, number, epoch())
+            sample = augmented(settings, scenes, pool, number, epoch())
         else:
             sample = plain(settings, scenes, number)
         size = settings.crop_size
@@ -128,9 +129,9 @@ def batches(
         order = numbers
         if epoch:
             order = np.random.default_rng([settings.seed, epoch()]).permutation(numbers)
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) as threads:
             for start in range(0, len(order), settings.batch_size):
-                drawn = list(pool.map(draw, order[start : start + settings.batch_size]))
+                drawn = list(threads.map(draw, order[start : start + settings.batch_size]))
                 yield (
                     np.stack([image for image, _ in drawn]),
                     {name: np.stack([maps[name] for _, maps in drawn]) for name in drawn[0][1]},

@@ -40,7 +40,8 @@ def targets(
     heatmap = np.zeros((side, side), np.float32)
     box = np.zeros((side, side, 5), np.float32)
     label = np.zeros((side, side, len(class_weights) + 1), np.float32)
-    for x0, y0, x1, y1 in np.clip(np.rint(ignored / stride), 0, side).astype(int):
+    low, high = np.floor(ignored[:, :2] / stride), np.ceil(ignored[:, 2:] / stride)
+    for x0, y0, x1, y1 in np.clip(np.hstack([low, high]), 0, side).astype(int):
         heatmap[y0:y1, x0:x1] = IGNORED
     for face, (rows, columns, value) in enumerate(
         _around_centre(box, side) for box in boxes / stride

@@ -69,6 +69,8 @@ def fit(
         log.set_model(model)
         # The first sets the rate of an epoch as it begins; the others go by what they have seen.
         rate, *watching = [*schedule_callbacks(settings), *callbacks]
+        # Averaged weights validate; those that train stay as they are.
+        averages = [keras.callbacks.SwapEMAWeights()] if model.optimizer.use_ema else []
         checkpoint = Checkpoint(state, watching)
         train_set, val_set = make_batches(log)
         model.fit(
@@ -77,7 +79,7 @@ def fit(
             initial_epoch=len(checkpoint.logs),
             # A training that was over has no epoch left, and only repeats the past ones.
             epochs=len(checkpoint.logs) if checkpoint.stopped else settings.epochs,
-            callbacks=[log, rate, NanGuard(steps), *watching, checkpoint],
+            callbacks=[log, rate, NanGuard(steps), *averages, *watching, checkpoint],
             shuffle=False,  # the batches are shuffled already
             # One line an epoch in a log file, a moving bar on a terminal.
             verbose=1 if sys.stdout.isatty() else 2,
@@ -147,8 +149,8 @@ def make_optimizer(
 
     Args:
         optimizer: name, learning rate, weight decay, options.
-        steps_per_epoch: with the option use_ema the averaged weights replace the others after so
-            many steps: they are what is validated and saved. None: at the end of the training.
+        steps_per_epoch: over which the option use_ema averages weights, if ema_momentum is not
+            given. None: Keras' own momentum.
 
     Raises:
         InputError: its constructor does not take one of the options.
@@ -160,7 +162,6 @@ def make_optimizer(
             learning_rate=optimizer.learning_rate, weight_decay=decay, **optimizer.options
         )
         if optimizer.options.get("use_ema") and steps_per_epoch:
-            options.setdefault("ema_overwrite_frequency", steps_per_epoch)
             # Of the weights that an epoch began with, a twentieth is left at its end; with Keras'
             # own .99 nine tenths would be left on a small dataset.
             options.setdefault("ema_momentum", 0.05 ** (1 / steps_per_epoch))

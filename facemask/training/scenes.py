@@ -16,7 +16,7 @@ from facemask.data.image_faces import Faces
 from facemask.training import augment
 
 NEAR_A_FACE = 0.5  # share of the crops that are cut around a face, of any class alike
-LEARNT_SIDES = (12.0, 150.0)  # longer sides that such a face is drawn with, px
+LEARNT_SIDES = (12.0, 280.0)  # longer sides that such a face is drawn with, px
 AWAY = (0.2, 0.8)  # where in such a crop the centre of the face is, in its sides
 VISIBLE = 0.4  # a face that a crop cuts down to less of its area is not learnt
 LEAST_SIDE = 3  # px: nor is one that is drawn smaller
@@ -46,27 +46,75 @@ class Scenes(NamedTuple):
     faces: Sequence[Faces]
 
 
+class Pool(NamedTuple):
+    """What is mixed into samples: numbers of images, and faces that can be pasted.
+
+    donors: rows of the number of an image, of a face in it, and of its class, (k, 3).
+    """
+
+    images: np.ndarray
+    donors: np.ndarray
+
+
 def augmented(
-    settings: ResolvedDetector, scenes: Scenes, numbers: np.ndarray, number: int, epoch: int
+    settings: ResolvedDetector, scenes: Scenes, pool: Pool, number: int, epoch: int
 ) -> Sample:
     """Return what an epoch shows of a training image: a crop or mosaic, faces pasted, colours.
 
     Args:
         settings: size of crops, augmentation, epochs, seed.
         scenes: all images.
-        numbers: of the training images, of which mosaics and pasted faces are.
+        pool: of the training images.
         number: of the image; with seed and epoch it decides the augmentation.
         epoch: from 0.
     """
     rng, how = np.random.default_rng([settings.seed, epoch, number]), settings.augment
     size, mixed = settings.crop_size, epoch < (1 - PLAIN) * settings.epochs
     if mixed and rng.random() < how.mosaic:
-        sample = _mosaic(settings, scenes, [number, *rng.choice(numbers, 3)], rng)
+        sample = _mosaic(settings, scenes, [number, *rng.choice(pool.images, 3)], rng)
     else:
         sample = _crop(settings, scenes, number, (size, size), rng)
-    if mixed and rng.random() < how.paste:
-        sample = _with_pasted(scenes, numbers, sample, rng)
+    if mixed and len(pool.donors) and rng.random() < how.paste:
+        sample = _with_pasted(scenes, pool.donors, sample, rng)
     return sample._replace(image=augment.colour_jitter(sample.image, how, rng))
+
+
+def pool_of(scenes: Scenes, numbers: np.ndarray) -> Pool:
+    """Return what samples of some images are mixed with.
+
+    Faces can be pasted that are large enough, of any class but the commonest, and shown alone.
+
+    Args:
+        scenes: all images.
+        numbers: of the training images.
+    """
+    every = [scenes.faces[number] for number in numbers]
+    labels = np.concatenate([faces.labels for faces in every])
+    common = np.bincount(labels, minlength=1).argmax()
+    donors = [
+        (number, face, label)
+        for number, faces in zip(numbers, every, strict=True)
+        for face, label in enumerate(faces.labels)
+        if label != common and _can_be_pasted(faces.boxes, face, scenes.images[number].shape)
+    ]
+    return Pool(numbers, np.array(donors, int).reshape(-1, 3))
+
+
+def _can_be_pasted(boxes: np.ndarray, face: int, shape: tuple[int, ...]) -> bool:
+    """Whether a face is large enough, and its patch shows no other."""
+    if (boxes[face, 2:] - boxes[face, :2]).min() < DONOR_SIDE:
+        return False
+    low, high = _patch(boxes[face], shape)
+    shown = (boxes[:, 2:] > low) & (boxes[:, :2] < high)
+    return int(shown.all(axis=1).sum()) == 1
+
+
+def _patch(box: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners of what is pasted of a face: its box with a margin, in whole px."""
+    sides = box[2:] - box[:2]
+    around = box + MARGIN * np.concatenate([-sides, sides])
+    low, high = np.split(np.rint(np.clip(around, 0, np.tile(shape[1::-1], 2))).astype(int), 2)
+    return low, high
 
 
 def plain(settings: ResolvedDetector, scenes: Scenes, number: int) -> Sample:
@@ -162,29 +210,14 @@ def _mosaic(
 
 
 def _with_pasted(
-    scenes: Scenes, numbers: np.ndarray, sample: Sample, rng: np.random.Generator
+    scenes: Scenes, donors: np.ndarray, sample: Sample, rng: np.random.Generator
 ) -> Sample:
     """Paste faces of the rarer classes where no other is (Ghiasi et al. 2021)."""
-    donors = _donors(scenes, numbers)
-    if not len(donors):
-        return sample
     sample = sample._replace(image=sample.image.copy())
     for _ in range(rng.integers(1, MOST_PASTED + 1)):
         number, face, _ = donors[_any_class_alike(donors[:, 2], rng)]
         sample = _paste(sample, scenes.images[number], scenes.faces[number], face, rng)
     return sample
-
-
-def _donors(scenes: Scenes, numbers: np.ndarray) -> np.ndarray:
-    """Faces that can be pasted, of all classes but the commonest: image, face and label, (k, 3)."""
-    every = [scenes.faces[number] for number in numbers]
-    boxes, labels = (np.concatenate(each) for each in zip(*every, strict=True))
-    counts = [len(faces.labels) for faces in every]
-    image = np.repeat(numbers, counts)
-    face = np.concatenate([np.arange(count) for count in counts])
-    large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= DONOR_SIDE
-    common = np.bincount(labels, minlength=1).argmax()
-    return np.column_stack([image, face, labels])[large & (labels != common)]
 
 
 def _paste(
@@ -193,9 +226,7 @@ def _paste(
     """Paste one face, drawn on the sample's own pixels; nothing if its place is taken."""
     box, size = faces.boxes[face], len(sample.image)
     sides = box[2:] - box[:2]
-    margins = np.concatenate([-MARGIN * sides, MARGIN * sides])
-    low, high = np.split(np.rint(np.clip(box + margins, 0, np.tile(source.shape[1::-1], 2))), 2)
-    (x0, y0), (x1, y1) = low.astype(int), high.astype(int)
+    (x0, y0), (x1, y1) = _patch(box, source.shape)
     patch = source[y0:y1, x0:x1]
     if rng.random() < 0.5:
         patch = cv2.flip(patch, 1)
