@@ -1,5 +1,7 @@
 """Detections: average precision against pycocotools, matches against loops, the rest by hand."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -80,7 +82,7 @@ def coco_precision(
     results = []
     for each in detections.to_dict("records"):
         for category, own in enumerate(members, start=1):
-            score = sum(each[f"score_{name}"] for name in own)
+            score = math.sqrt(sum(each[f"score_{name}"] ** 2 for name in own))
             box = [each["x0"], each["y0"], each["x1"] - each["x0"], each["y1"] - each["y0"]]
             here = {"image_id": 1 + names.index(each["image"]), "category_id": category}
             if score >= 0.001:
@@ -141,7 +143,7 @@ def test_what_is_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "expected"), [((0.0009, 0, 0), 0), ((0.001, 0, 0), 1), ((0.0005, 0, 0.0005), 1)]
+    ("scores", "expected"), [((0.0009, 0, 0), 0), ((0.001, 0, 0), 1), ((0.0008, 0, 0.0007), 1)]
 )
 def test_a_detection_counts_from_the_least_score_on(scores: tuple, expected: float) -> None:
     faces = faces_of([("a", 0, 0, 20, 20, WITH)])
@@ -173,7 +175,9 @@ def slow_matches(faces: pd.DataFrame, detections: pd.DataFrame) -> dict[int, tup
     """Face to detection and IoU: one detection after the other takes the best face left."""
     both = faces.to_dict("records"), detections.to_dict("records")
     corners = [[[each[name] for name in CORNERS] for each in rows] for rows in both]
-    scores = [max(each[SCORES[0]] + each[SCORES[2]], each[SCORES[1]]) for each in both[1]]
+    scores = [
+        max(math.hypot(each[SCORES[0]], each[SCORES[2]]), each[SCORES[1]]) for each in both[1]
+    ]
     taken = {}
     for row in sorted(range(len(scores)), key=lambda row: -scores[row]):
         best, chosen = 0.5, None
@@ -193,7 +197,7 @@ def test_matches_are_those_of_a_loop(seed: int) -> None:
     seen, shown = detection.matches(faces, detections, CLASSES)
     expected = slow_matches(faces, detections)
     assert 0.3 * len(faces) < len(expected) < len(faces)
-    masked = detections[SCORES[0]] + detections[SCORES[2]]
+    masked = np.hypot(detections[SCORES[0]], detections[SCORES[2]])
     confidence = np.maximum(masked, detections[SCORES[1]])
     predicted = np.where(masked > detections[SCORES[1]], WITH, WITHOUT)
     np.testing.assert_allclose(shown["confidence"], confidence)
@@ -245,9 +249,9 @@ def test_a_face_is_found_in_its_own_image_alone() -> None:
     assert (seen[["confidence", "iou"]] == 0).all(axis=None)
 
 
-def test_the_scores_of_a_meaning_add_up() -> None:
+def test_the_squares_of_the_scores_of_a_meaning_add_up() -> None:
     faces = faces_of([("a", 0, 0, 20, 20, WITHOUT)])
-    found = detections_of([("a", 0, 0, 20, 20, 0.3, 0.4, 0.2)])
+    found = detections_of([("a", 0, 0, 20, 20, 0.3, 0.4, 0.4)])
     (face,) = detection.matches(faces, found, CLASSES)[0].itertuples()
     assert (face.predicted, face.confidence) == (WITH, pytest.approx(0.5))
 
@@ -270,7 +274,7 @@ def some_matches() -> tuple[pd.DataFrame, pd.DataFrame]:
             ("a", 200, 0, 220, 20, 0, 0.7, 0),  # a false alarm
             ("a", 250, 0, 270, 20, 0, 0.3, 0),  # another below the threshold
             ("b", 0, 0, 15, 15, 0, 0.4, 0),  # a face below the threshold
-            ("b", 100, 100, 160, 160, 0.3, 0, 0.3),
+            ("b", 100, 100, 160, 160, 0.4, 0, 0.4),
             ("b", 200, 200, 216, 216, 0, 0.5, 0),  # just at the threshold
         ]
     )
@@ -505,10 +509,33 @@ def test_calibration_is_how_far_scores_are_from_the_share_that_is_right() -> Non
     alarms = exact(faces, 0.83).assign(x0=900, x1=950)
     found = measured(faces, pd.concat([exact(faces, 0.83), alarms], ignore_index=True), names)
     assert found["calibration"] == pytest.approx(0.33)
-    both = exact(faces[::2], 0.83), exact(faces[1::2], 0.33)
+    both = exact(faces[::2], 0.83), exact(faces[1::2], 0.63)
     found = measured(faces, pd.concat(both, ignore_index=True), names)
-    expected = (0.17 * len(both[0]) + 0.67 * len(both[1])) / len(faces)
+    expected = (0.17 * len(both[0]) + 0.37 * len(both[1])) / len(faces)
     assert found["calibration"] == pytest.approx(expected)
+
+
+def test_calibration_is_of_what_is_shown_and_wants_the_class_right() -> None:
+    faces, _, names = random_scene(0, images=10)
+    hidden = exact(faces, 0.49).assign(x0=900, x1=950)
+    found = measured(faces, pd.concat([exact(faces, 0.83), hidden], ignore_index=True), names)
+    assert found["calibration"] == pytest.approx(0.17)
+    assert np.isnan(measured(faces, hidden, names)["calibration"])
+    other = {WITH: WITHOUT, INCORRECT: WITHOUT, WITHOUT: WITH}
+    swapped = exact(faces.assign(name=faces["name"].map(other)), 0.83)
+    assert measured(faces, swapped, names)["calibration"] == pytest.approx(0.83)
+
+
+def test_a_face_of_the_wrong_class_is_no_other_error_for_its_lesser_score() -> None:
+    """Each detection also has a low score of the right class, which finds the face."""
+    faces = faces_of([(name, 0, 0, 40, 40, WITH) for name in "abcd"])
+    faces = pd.concat([faces, faces.assign(x0=100, x1=140, name=WITHOUT)], ignore_index=True)
+    right, wrong = exact(faces, 0.6), exact(faces[:1], 0.3).assign(score_without_mask=0.9)
+    found = measured(faces, pd.concat([right[1:], wrong], ignore_index=True), list("abcd"))
+    alone = wrong.assign(score_with_mask=0)
+    expected = measured(faces, pd.concat([right[1:], alone], ignore_index=True), list("abcd"))
+    assert found["errors"] == pytest.approx(expected["errors"])
+    assert found["errors"]["cls"] > 0
 
 
 @pytest.mark.parametrize("kind", ["miss", "bkg", "cls", "dupe", "loc"])
@@ -618,7 +645,7 @@ def test_without_faces_or_detections_intervals_have_no_width(empty: str) -> None
 
 
 def test_the_least_detections_are_not_kept() -> None:
-    scores = [(0.049, 0, 0), (0.05, 0, 0), (0.02, 0.02, 0.02), (0, 0, 0.9), (0, 0, 0)]
+    scores = [(0.049, 0, 0), (0.05, 0, 0), (0.03, 0.03, 0.03), (0, 0, 0.9), (0, 0, 0)]
     rows = detections_of([("a", 0, 0, 20, 20, *own) for own in scores])
     kept = detection_metrics.kept(rows)
     pd.testing.assert_frame_equal(kept, rows.loc[[1, 2, 3]])

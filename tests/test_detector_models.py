@@ -161,8 +161,12 @@ def decoded(maps, power=0.3):
     return boxes, scores
 
 
+def of_face(scores):
+    return np.sqrt((scores**2).sum(axis=-1))
+
+
 def above(scores, least=0.05):
-    return int((scores.sum(axis=-1) > least).sum())
+    return int((of_face(scores) > least).sum())
 
 
 @pytest.mark.parametrize("power", [0.0, 0.3, 1.0])
@@ -179,7 +183,8 @@ def test_peaks_are_found_the_best_first(power):
     assert order[0] == (8, 3)
     for number, cell in enumerate(order):
         np.testing.assert_array_equal(boxes[0, number], box[0][cell])
-        np.testing.assert_allclose(scores[0, number], score(cell) * label[0][cell], rtol=1e-5)
+        expected = score(cell) * np.sqrt(label[0][cell])
+        np.testing.assert_allclose(scores[0, number], expected, rtol=1e-5)
     if power < 1:  # without the heatmap, other cells have a quality, too
         assert above(scores) == len(PEAKS)
 
@@ -194,9 +199,9 @@ def test_what_is_no_highest_cell_of_its_neighbours_is_not_found():
         if score[row, column]
         == score[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].max()
     }
-    found = boxes[0][scores[0].sum(axis=-1) > 0][:, 1::-1] / 10
+    found = boxes[0][of_face(scores[0]) > 0][:, 1::-1] / 10
     assert {tuple(cell) for cell in found.astype(int)} == peaks
-    totals = scores[0].sum(axis=-1)
+    totals = of_face(scores[0])
     assert (np.diff(totals) <= 1e-7).all()
 
 
@@ -208,7 +213,7 @@ def test_a_second_peak_on_the_same_face_scores_nothing():
     maps[1][0][other] = [45, 0, 145, 100]  # 55 / 145 and 65 / 135
     boxes, scores = decoded(maps)
     assert above(scores) == len(PEAKS) - 1
-    shown = boxes[0][scores[0].sum(axis=-1) > 0.05].tolist()
+    shown = boxes[0][of_face(scores[0]) > 0.05].tolist()
     assert [0, 0, 100, 100] in shown and [45, 0, 145, 100] in shown
     assert [10, 0, 110, 100] not in shown
 
@@ -238,7 +243,7 @@ def test_of_more_faces_than_there_may_be_the_best_are_kept():
     maps = hand_made({cell: (heat, 1.0) for cell, heat in zip(cells, heats, strict=True)}, 60)
     boxes, scores = decoded(maps, 0.0)
     np.testing.assert_allclose(
-        scores[0].sum(axis=-1), sigmoid(np.sort(heats)[::-1][:MAX_FACES]), rtol=1e-5
+        of_face(scores[0]), sigmoid(np.sort(heats)[::-1][:MAX_FACES]), rtol=1e-5
     )
     best = [cells[n] for n in np.argsort(-heats)[:MAX_FACES]]
     np.testing.assert_array_equal(boxes[0, :, 1::-1] / 10, best)

@@ -15,7 +15,7 @@ from facemask.data.arrays import Crops
 from facemask.data.image_faces import Faces
 from facemask.models.detector import stride
 from facemask.training import checkpoint, detector, scenes
-from facemask.training.scenes import LEAST_SIDE, PLAIN, VISIBLE, Scenes, augmented, plain
+from facemask.training.scenes import LEAST_SIDE, PLAIN, VISIBLE, Scenes, plain, pool_of
 
 ROOT = Path(__file__).parents[1]
 BASE = params.read(ROOT).detectors["detector"].model_dump()
@@ -70,6 +70,10 @@ def toys(tmp_path_factory):
 
 
 NUMBERS = np.arange(len(IMAGES))
+
+
+def augmented(chosen, toys, numbers, number, epoch):
+    return scenes.augmented(chosen, toys, pool_of(toys, numbers), number, epoch)
 
 
 def drawn(chosen, toys, epochs=range(12)):
@@ -222,6 +226,20 @@ def test_pasted_faces_are_of_rarer_classes_where_no_other_is(toys):
     assert len(pasted) > 30
 
 
+def test_faces_that_can_be_pasted_are_large_of_rarer_classes_and_alone_in_their_patch(tmp_path):
+    common = [(0, 0, 20, 20, 0), (0, 100, 20, 20, 0)]
+    rare = [(60, 60, 20, 20, 1), (60, 120, 15, 30, 1), (120, 60, 16, 16, 2)]
+    # A margin of 5 px around the face of 20 px: the next one begins in it, or just beyond it.
+    for gap, alone in ((4, False), (6, True)):
+        images = [((60, 60), []), ((200, 200), [*common, *rare, (80 + gap, 60, 9, 9, 0)])]
+        folder = tmp_path / str(gap)
+        folder.mkdir()
+        pool = pool_of(scenes_of(folder, images), np.arange(2))
+        donors = [[1, 2, 1], [1, 4, 2]] if alone else [[1, 4, 2]]
+        assert pool.donors.tolist() == donors
+    assert len(pool_of(scenes_of(tmp_path, images[:1]), np.arange(1)).donors) == 0
+
+
 def test_without_a_rarer_class_nothing_is_pasted(tmp_path):
     alike = scenes_of(tmp_path, [((60, 60), [(10, 10, 20, 20, 1)]), ((80, 60), [])])
     numbers = np.arange(2)
@@ -272,9 +290,10 @@ def test_validation_batches_are_every_image_in_order(toys):
             assert maps["label"][number, row, column, :3].argmax() == label
             share = maps["label"][number, row, column, 3] / maps["box"][number, row, column, 4]
             assert share == pytest.approx([1, 1.5, 2][label], rel=1e-5)
-        for x0, y0, x1, y1 in np.rint(sample.ignored / CELL).astype(int):
-            cells = maps["heatmap"][number, y0:y1, x0:x1]
-            assert ((cells == -1) | (cells > 0)).all()
+        for x0, y0, x1, y1 in sample.ignored / CELL:
+            rows, columns = slice(int(y0), int(np.ceil(y1))), slice(int(x0), int(np.ceil(x1)))
+            cells = maps["heatmap"][number, rows, columns]
+            assert cells.size and ((cells == -1) | (cells > 0)).all()
     again, _ = gathered(detector.batches(chosen, toys, numbers, CELL, None))
     np.testing.assert_array_equal(np.concatenate(again), np.concatenate(images))
 

@@ -39,6 +39,24 @@ def test_outputs_stay(name: str, left: int) -> None:
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
+def test_a_normalisation_stays_whose_convolution_another_layer_reads() -> None:
+    inputs = keras.Input((8, 8, 3))
+    read_twice = layers.Conv2D(4, 3, padding="same")(inputs)
+    normalised = layers.BatchNormalization()(read_twice)
+    x = layers.Add()([read_twice, normalised])
+    last = layers.Conv2D(4, 3)(x)  # an output itself, and normalised
+    network = keras.Model(inputs, [last, layers.BatchNormalization()(last)])
+    rng = np.random.default_rng(0)
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 2, 4) for _ in range(4)])
+    image = rng.normal(size=(2, 8, 8, 3)).astype("float32")
+    folded = fold_normalisation(network)
+    assert norms(folded) == 2
+    for actual, expected in zip(folded(image), network(image), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_a_bias_and_several_filters_a_channel_are_folded() -> None:
     inputs = keras.Input((8, 8, 3))
     x = layers.DepthwiseConv2D(3, depth_multiplier=2, bias_initializer="random_normal")(inputs)

@@ -169,3 +169,8 @@ def test_without_faces_all_is_nothing():
     assert all((values == 0).all() for values in made([]).values())
     heatmap = made([], ignored=[[0, 0, 8, 4]])["heatmap"]
     assert np.argwhere(heatmap[..., 0] == IGNORED).tolist() == [[0, 0], [0, 1]]
+
+
+def test_a_cell_that_an_ignored_box_touches_does_not_count():
+    heatmap = made([], ignored=[[STRIDE - 1, STRIDE + 1, 2 * STRIDE + 1, STRIDE + 2]])["heatmap"]
+    assert np.argwhere(heatmap[..., 0] == IGNORED).tolist() == [[1, 0], [1, 1], [1, 2]]

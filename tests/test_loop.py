@@ -303,6 +303,7 @@ def test_averaged_weights_forget_those_that_an_epoch_began_with() -> None:
     # One step away from 0 at the start of the second epoch, and no other.
     for step in range(12):
         averaging.apply([np.float32(-1 if step == 6 else 0)], [weight])
+    averaging.finalize_variable_values([weight])
     assert float(weight.value) == pytest.approx(0.95, abs=1e-4)
 
 

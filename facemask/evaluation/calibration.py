@@ -51,13 +51,16 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
         confidence (mean probability of the predicted class) and accuracy; of an empty bin both
         are NaN.
     """
-    probability = predictions["probability"]
-    confidence = np.maximum(probability, 1 - probability)
-    right = predictions["actual"] == predictions["predicted"]
-    edges = np.linspace(0.5, 1, BINS + 1)
+    probability = predictions["probability"].to_numpy()
+    right = (predictions["actual"] == predictions["predicted"]).to_numpy()
+    return _bins(np.maximum(probability, 1 - probability), right, 0.5)
+
+
+def _bins(confidence: np.ndarray, right: np.ndarray, low: float) -> pd.DataFrame:
+    edges = np.linspace(low, 1, BINS + 1)
     number = np.clip(np.digitize(confidence, edges) - 1, 0, BINS - 1)
-    table = pd.DataFrame({"count": 1, "confidence": confidence, "accuracy": right.astype(float)})
-    means = table.groupby(number)[["confidence", "accuracy"]].mean().reindex(range(BINS))
+    table = pd.DataFrame({"confidence": confidence, "accuracy": right.astype(float)})
+    means = table.groupby(number).mean().reindex(range(BINS))
     counts = np.bincount(number, minlength=BINS)
     return means.assign(low=edges[:-1], high=edges[1:], count=counts)[
         ["low", "high", "count", "confidence", "accuracy"]
@@ -65,13 +68,30 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def expected_error(predictions: pd.DataFrame) -> float:
+    """Return the expected calibration error of predictions: see `expected_gap`."""
+    return _gap(reliability(predictions))
+
+
+def expected_gap(confidence: np.ndarray, right: np.ndarray, low: float) -> float:
     """Return the expected calibration error: over bins, the mean of |accuracy - confidence|.
 
     Guo et al. 2017, eq. 5; bins weigh as many samples as they hold.
+
+    Args:
+        confidence: (n,), from `low` to 1.
+        right: (n,), whether each was right.
+        low: where the first bin begins.
+
+    Returns:
+        A share in [0, 1]; NaN of none.
     """
-    bins = reliability(predictions).dropna()
-    gap = (bins["accuracy"] - bins["confidence"]).abs()
-    return float(np.average(gap, weights=bins["count"]))
+    return _gap(_bins(confidence, right, low))
+
+
+def _gap(bins: pd.DataFrame) -> float:
+    known = bins.dropna()
+    gap = (known["accuracy"] - known["confidence"]).abs()
+    return float(np.average(gap, weights=known["count"])) if len(known) else float("nan")
 
 
 def summary(predictions: pd.DataFrame) -> dict[str, float]:

@@ -45,7 +45,11 @@ def groupings(classes: Mapping[str, str]) -> dict[str, Groups]:
 
 
 def evaluate(
-    faces: pd.DataFrame, detections: pd.DataFrame, images: Sequence[str], groups: Groups
+    faces: pd.DataFrame,
+    detections: pd.DataFrame,
+    images: Sequence[str],
+    groups: Groups,
+    one_each: bool = False,
 ) -> Any:  # noqa: ANN401 - hotcoco's own
     """Match detections with faces, class by class, and accumulate precision over recall.
 
@@ -54,6 +58,7 @@ def evaluate(
         detections: image, x0, y0, x1, y1, and a column score_NAME for each annotated class.
         images: all that were evaluated, those without a face and without detections too.
         groups: what is distinguished: names of classes by the name of the group.
+        one_each: take a detection as of its most probable group alone, not of each with its score.
 
     Returns:
         hotcoco's COCOeval, evaluated and accumulated; its areas are all, then those by SIZES.
@@ -69,7 +74,7 @@ def evaluate(
     bounds = [0, *(size**2 for size in SIZES), 1e10]
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         annotated = COCO(truth)
-        found = annotated.load_res(_results(detections, number, groups))
+        found = annotated.load_res(_results(detections, number, groups, one_each))
         result = COCOeval(annotated, found, "bbox")
         result.params.maxDets = [MAX_DETECTIONS]
         result.params.areaRng = [[0, 1e10], *map(list, pairwise(bounds))]
@@ -99,12 +104,14 @@ def _annotations(
 
 
 def _results(
-    detections: pd.DataFrame, number: Mapping[str, int], groups: Groups
+    detections: pd.DataFrame, number: Mapping[str, int], groups: Groups, one_each: bool
 ) -> list[dict[str, Any]]:
     image_ids = detections["image"].map(number)
     boxes = detections[CORNERS].to_numpy(float, copy=True)
     boxes[:, 2:] -= boxes[:, :2]
     scores = group_scores(detections, groups)
+    if one_each:
+        scores = np.where(scores == scores.max(axis=1, keepdims=True), scores, 0)
     return [
         {"image_id": image, "category_id": k, "bbox": box, "score": score}
         for k, column in enumerate(scores.T, start=1)
@@ -116,9 +123,13 @@ def _results(
 
 
 def group_scores(detections: pd.DataFrame, groups: Groups) -> np.ndarray:
-    """Return the score of each group, the sum over its classes: (n, groups)."""
+    """Return the score of each group: (n, groups).
+
+    A score is that of the face times the root of the class's probability: squares add up.
+    """
     columns = [
-        detections[[SCORE + name for name in names]].sum(axis=1) for names in groups.values()
+        np.sqrt((detections[[SCORE + name for name in names]] ** 2).sum(axis=1))
+        for names in groups.values()
     ]
     return np.column_stack(columns) if len(detections) else np.zeros((0, len(groups)))
 

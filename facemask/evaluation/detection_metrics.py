@@ -8,7 +8,7 @@ import pandas as pd
 
 from facemask.columns import SCORE, WITH, WITHOUT
 from facemask.errors import InputError
-from facemask.evaluation import bootstrap, precision_bootstrap
+from facemask.evaluation import bootstrap, calibration, precision_bootstrap
 from facemask.evaluation.detection import (
     LEGIBLE,
     at_threshold,
@@ -67,9 +67,13 @@ def _of_part(faces: pd.DataFrame, detections: pd.DataFrame, split: pd.Series, pa
 
 
 class Matched(NamedTuple):
-    """Detections beside faces: `detection.evaluate` of each grouping, `detection.matches`."""
+    """Detections beside faces: `detection.evaluate` of each grouping, `detection.matches`.
+
+    single: `detection.evaluate` of two classes, a detection being of the more probable one alone.
+    """
 
     results: dict[str, Any]
+    single: Any
     faces: pd.DataFrame
     detections: pd.DataFrame
     images: Sequence[str]
@@ -83,8 +87,11 @@ def match(tables: Tables, classes: Mapping[str, str]) -> Matched:
             which on a detection is shown.
         classes: those of the annotations and what they mean.
     """
-    results = {name: evaluate(*tables, groups) for name, groups in groupings(classes).items()}
-    return Matched(results, *matches(tables.faces, tables.detections, classes), tables.images)
+    groups = groupings(classes)
+    results = {name: evaluate(*tables, each) for name, each in groups.items()}
+    single = evaluate(*tables, groups["two_classes"], one_each=True)
+    faces, detections = matches(tables.faces, tables.detections, classes)
+    return Matched(results, single, faces, detections, tables.images)
 
 
 def measure(matched: Matched) -> dict[str, Any]:
@@ -92,20 +99,30 @@ def measure(matched: Matched) -> dict[str, Any]:
 
     Returns:
         images and faces, how many; of two_classes, classes (as annotated) and face what
-        `detection.average_precision` returns; of two classes calibration (the expected error of
-        scores) and errors: how much AP@.5 would gain, if one kind of error were mended (Bolya et
-        al. 2020, TIDE); and threshold, what `detection.at_threshold` returns.
+        `detection.average_precision` returns; calibration: how far the confidence of what is shown
+        is from the share that is right; errors: how much AP@.5 of two classes would gain, if one
+        kind of error were mended (Bolya et al. 2020, TIDE); and threshold, what
+        `detection.at_threshold` returns.
     """
-    two = matched.results["two_classes"]
-    errors = two.tide_errors()["delta_ap"]
+    errors = matched.single.tide_errors()["delta_ap"]
     return {
         "images": len(matched.images),
         "faces": len(matched.faces),
         **{name: average_precision(result) for name, result in matched.results.items()},
-        "calibration": float(two.calibration()["ece"]),
+        "calibration": _calibration(matched),
         "errors": {kind.lower(): float(gain) for kind, gain in errors.items()},
         "threshold": at_threshold(matched.faces, matched.detections, len(matched.images)),
     }
+
+
+def _calibration(matched: Matched) -> float:
+    """Expected calibration error of the detections that are shown; NaN if none is."""
+    found = matched.detections
+    shown = found[found["confidence"] >= found["threshold"]]
+    # A row of -1 takes the last, which stands for no face.
+    actual = np.array([*matched.faces["actual"], None], object)[shown["face"]]
+    right = actual == shown["predicted"].to_numpy()
+    return calibration.expected_gap(shown["confidence"].to_numpy(), right, 0.0)
 
 
 def intervals(matched: Matched, draws: int = 500, seed: int = 0) -> dict[str, Any]:
@@ -253,8 +270,8 @@ def of_crops(crops: pd.DataFrame) -> dict[str, float]:
 
 def kept(detections: pd.DataFrame) -> pd.DataFrame:
     """Return the detections that folds are pooled by: the least hardly change a figure."""
-    scores = detections.filter(like=SCORE)
-    return detections[scores.sum(axis=1) >= LEAST_KEPT]
+    squares = detections.filter(like=SCORE) ** 2
+    return detections[np.sqrt(squares.sum(axis=1)) >= LEAST_KEPT]
 
 
 def headline(measured: Mapping[str, Any]) -> dict[str, float]:

@@ -29,7 +29,8 @@ class Detections(NamedTuple):
     """The faces of an image, the most confident first.
 
     xyxy: float (n, 4), corners in px of the image; confidence (n,), of the most probable class;
-    class_id (n,), the number of that class; scores (n, classes), the confidence of each class.
+    class_id (n,), the number of that class; scores (n, classes), the confidence of each class: that
+    of the face times the root of the class's probability.
     """
 
     xyxy: np.ndarray

@@ -107,8 +107,8 @@ def strongest(
         crop = crops[number]
         found = detect(run, crop, settings.crop_view, 0)
         if len(found.confidence):
-            scores = found.scores[0]
-            probability[row] = scores[masked].sum() / scores.sum()
+            squares = found.scores[0] ** 2  # in the ratio of the classes' probabilities
+            probability[row] = squares[masked].sum() / squares.sum()
             boxes[row] = found.xyxy[0] / np.tile(crop.shape[1::-1], 2)
     actual = np.array(CLASSES)[samples["label"].to_numpy()]
     return table_of(samples, actual, true_boxes(samples), probability, boxes)
