@@ -19,8 +19,8 @@ from benchmarks.peers import Find, enlarged, yunet
 from facemask import params
 from facemask.columns import CORNERS, iou
 from facemask.data.affine import mirror, transformed
+from facemask.data.decode import read_rgb
 from facemask.data.image_faces import FIRST_PIXEL, annotated
-from facemask.data.images import read_rgb
 from facemask.evaluation.detection import MATCH
 from stages.common import DATA, RAW
 

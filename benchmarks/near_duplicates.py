@@ -15,7 +15,8 @@ from benchmarks.common import report
 from facemask.columns import BOX
 from facemask.config.data import NearDuplicates
 from facemask.data import near_duplicates
-from facemask.data.images import read_rgb, thumbnail
+from facemask.data.decode import read_rgb
+from facemask.data.images import thumbnail
 from stages.common import DATA, RAW
 
 IMAGES, FACES = 150, 60  # of each change, and on one background

@@ -15,7 +15,7 @@ from benchmarks.common import alternate, median, report
 from facemask import params
 from facemask.config import Config
 from facemask.data import arrays
-from facemask.data.images import read_rgb
+from facemask.data.decode import read_rgb
 from stages.common import DATA, RAW, workers
 
 ROUNDS = 9

@@ -28,7 +28,7 @@ from benchmarks.common import alternate, median, report
 from facemask import params
 from facemask.columns import CORNERS, SCORE
 from facemask.data.arrays import Crops
-from facemask.data.images import read_rgb
+from facemask.data.decode import read_rgb
 from facemask.evaluation import detection
 from facemask.inference.detect import detect
 from facemask.inference.detector import load

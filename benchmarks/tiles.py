@@ -17,7 +17,7 @@ from benchmarks.common import report
 from facemask import params
 from facemask.columns import CORNERS, SCORE
 from facemask.data.affine import PADDING
-from facemask.data.images import read_rgb
+from facemask.data.decode import read_rgb
 from facemask.evaluation import detection
 from facemask.inference.detect import detect
 from facemask.inference.detector import load

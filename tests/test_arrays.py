@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from facemask.data.arrays import Crops, in_batches, native_shapes, pack, resize, shrunk
+from facemask.data.affine import resize
+from facemask.data.arrays import Crops, in_batches, native_shapes, pack, shrunk
 from facemask.errors import InputError
 
 SIZES = (16, 40)

@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 
 from facemask.data import annotations, issues, sources, splits
 from facemask.data.crops import crop_table
-from facemask.data.images import ORIENTATION, inventory, read_rgb
+from facemask.data.decode import ORIENTATION, read_rgb
+from facemask.data.images import inventory
 from facemask.errors import InputError
 from facemask.reporting.validation import page as validation_page
 

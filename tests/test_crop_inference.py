@@ -12,7 +12,7 @@ from network_toys import edited, pixels
 from facemask import params
 from facemask.columns import PREDICTED
 from facemask.config.training import Backbone, ResolvedExperiment
-from facemask.data.arrays import resize
+from facemask.data.affine import resize
 from facemask.errors import InputError
 from facemask.inference.crop import load
 from facemask.inference.localizer import predict_crops

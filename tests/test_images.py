@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from facemask.data import images
+from facemask.data import decode, images
 from facemask.errors import InputError
 
 NOISE = np.random.default_rng(0)
@@ -25,14 +25,14 @@ def encoded(image, form, **options):
 
 def exif(orientation=6):
     tags = Image.Exif()
-    tags[images.ORIENTATION] = orientation
+    tags[decode.ORIENTATION] = orientation
     return tags
 
 
 def read(folder, data, name="a.png"):
     path = folder / name
     path.write_bytes(data)
-    return images.read_rgb(path)
+    return decode.read_rgb(path)
 
 
 def is_read(folder, data):
@@ -160,18 +160,18 @@ def test_the_first_image_of_a_multi_picture_file_is_read(tmp_path, scene):
 OPTIONS = {  # so that no loss hides a difference
     "WEBP": {"lossless": True}, "AVIF": {"quality": 100, "subsampling": "4:4:4"},
 }  # fmt: skip
-BY_FORMAT = {form: suffix for suffix, form in reversed(images.FORMATS.items())}
+BY_FORMAT = {form: suffix for suffix, form in reversed(decode.FORMATS.items())}
 
 
-@pytest.mark.parametrize("suffix", images.FORMATS)
+@pytest.mark.parametrize("suffix", decode.FORMATS)
 @pytest.mark.parametrize("share", [0, 0.6, 0.97])
 def test_a_truncated_file_is_no_image(tmp_path, draw_scene, suffix, share):
-    whole = encoded(Image.fromarray(draw_scene(0)), images.FORMATS[suffix])
+    whole = encoded(Image.fromarray(draw_scene(0)), decode.FORMATS[suffix])
     assert read(tmp_path, whole).shape == (64, 96, 3)
     path = tmp_path / f"a{suffix}"
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(InputError, match=re.escape(str(path))):
-        images.read_rgb(path)
+        decode.read_rgb(path)
 
 
 @pytest.mark.parametrize("form", BY_FORMAT)
@@ -301,11 +301,11 @@ def test_of_several_frames_or_pages_the_first_is_read_and_it_is_said(tmp_path, s
     assert (issue.severity, "the first" in issue.message) == ("warning", True)
 
 
-@pytest.mark.parametrize("suffix", images.FORMATS)
+@pytest.mark.parametrize("suffix", decode.FORMATS)
 def test_a_suffix_that_lies_is_a_warning(tmp_path, scene, suffix):
     for form in BY_FORMAT:
         found = issues_of(tmp_path, encoded(scene, form), f"a{suffix}")
-        expected = [] if images.FORMATS[suffix] == form else ["warning"]
+        expected = [] if decode.FORMATS[suffix] == form else ["warning"]
         assert [each.severity for each in found] == expected, form
     assert issues_of(tmp_path, encoded(scene, "DIB"), "a.dib") == []
 
@@ -315,7 +315,7 @@ def test_formats_that_are_not_read_are_named(tmp_path, scene):
     for data, name in (heic, "HEIC"), (encoded(scene, "JPEG2000"), "JPEG 2000"):
         [issue] = issues_of(tmp_path, data, "a.jpg")
         assert (issue.severity, name in issue.message) == ("error", True)
-    assert not images.NOT_READ.keys() & images.FORMATS.keys()
+    assert not decode.NOT_READ.keys() & decode.FORMATS.keys()
 
 
 # Depth
@@ -475,7 +475,7 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, d
 def test_a_file_that_is_no_image_is_reported_by_name(tmp_path, spoil):
     spoil(tmp_path / "gone.png")
     with pytest.raises(InputError, match=r"gone\.png"):
-        images.read_rgb(tmp_path / "gone.png")
+        decode.read_rgb(tmp_path / "gone.png")
     [issue] = images.inventory([tmp_path / "gone.png"], 1)[2]
     assert (issue.file, issue.severity) == ("gone.png", "error")
 

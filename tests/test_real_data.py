@@ -14,7 +14,8 @@ import pytest
 from facemask.config.data import NearDuplicates
 from facemask.data import annotations, near_duplicates, splits
 from facemask.data.crops import crop_table
-from facemask.data.images import inventory, read_rgb
+from facemask.data.decode import read_rgb
+from facemask.data.images import inventory
 
 DATASET = os.environ.get("FACEMASK_DATASET")
 ORIGINALS = os.environ.get("FACEMASK_ORIGINALS")

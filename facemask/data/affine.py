@@ -102,3 +102,10 @@ def transformed(boxes: np.ndarray, transform: np.ndarray) -> np.ndarray:
     one = np.einsum("...ij,...kj->...ki", transform[..., :2, :2], points)
     both = one + transform[..., None, :2, 2]
     return np.concatenate([both.min(axis=1), both.max(axis=1)], axis=1)
+
+
+def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize an image, whatever its aspect, without moiré."""
+    smaller = image.shape[0] > height or image.shape[1] > width
+    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=interpolation)

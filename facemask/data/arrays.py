@@ -12,7 +12,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from facemask.columns import CROP_REGION
-from facemask.data.images import read_rgb
+from facemask.data.affine import resize
+from facemask.data.decode import read_rgb
 from facemask.io import atomic_write, new_array, write_csv
 
 
@@ -115,13 +116,6 @@ class Crops:
         width, height = self.shapes[sample]
         flat = self.pixels[self.starts[sample] : self.starts[sample + 1]]
         return flat.reshape(height, width, 3)
-
-
-def resize(crop: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize a crop, whatever its aspect, without moiré."""
-    smaller = crop.shape[0] > height or crop.shape[1] > width
-    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return cv2.resize(crop, (width, height), interpolation=interpolation)
 
 
 def in_batches(array: np.ndarray, title: str, batch: int = 32) -> Iterator[np.ndarray]:

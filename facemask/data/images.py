@@ -1,263 +1,21 @@
-"""Images: decoding, and an inventory of them."""
+"""An inventory of images: what each is, and what is odd about it."""
 
 import hashlib
-import io
-import math
-import re
-import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
-from PIL.TiffImagePlugin import (
-    BITSPERSAMPLE,
-    PHOTOMETRIC_INTERPRETATION,
-    PLANAR_CONFIGURATION,
-    TiffImageFile,
-)
 from tqdm import tqdm
 
+from facemask.data.decode import FORMATS, Decoded, decode, depth_of, read
 from facemask.data.issues import Issue
 from facemask.errors import InputError
 
-# Of one image, before anything of it is decoded: 400 MB of memory. Phones make 108 million.
-MAX_PIXELS = 130_000_000
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own, which warns at 89 million and raises at twice that
-Image.init()  # loads its readers, which threads should not do at once
-FORMATS = {  # suffix: Pillow's name of the format
-    **dict.fromkeys((".png", ".apng"), "PNG"),
-    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
-    **dict.fromkeys((".bmp", ".dib"), "BMP"),
-    ".webp": "WEBP",
-    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
-    ".gif": "GIF",
-    ".avif": "AVIF",
-    **dict.fromkeys((".ppm", ".pgm"), "PPM"),
-}
-# MPO is what phones call a JPEG with further images appended; DIB is a BMP without its first head.
-VARIANTS = {"MPO": "JPEG", "DIB": "BMP"}
-READERS = sorted({*FORMATS.values(), "DIB"})  # that of JPEG reads MPO too
-# OpenCV is the faster one, but takes the alpha of TIFF and AVIF into the colours, turns no AVIF,
-# and reads no DIB: what is not of these is decoded by Pillow.
-OPENCV = {"PNG", "JPEG", "MPO", "BMP", "WEBP"}
-NOT_READ = {  # suffix: the usual name of an image format that is not read
-    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
-    **dict.fromkeys((".jp2", ".j2k", ".jpf", ".jpx"), "JPEG 2000"),
-    ".jxl": "JPEG XL",
-    **dict.fromkeys(
-        (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw"), "raw"
-    ),
-    **dict.fromkeys((".hdr", ".exr"), "HDR"),
-    **dict.fromkeys((".psd", ".psb"), "Photoshop"),
-    **dict.fromkeys((".svg", ".svgz"), "SVG"),
-    **dict.fromkeys((".eps", ".ai"), "PostScript"),
-    ".pdf": "PDF",
-    ".ico": "icon",
-    ".tga": "TGA",
-    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm"), "video"),
-}
-SIGNATURES = {  # of formats that are not read, but come under the suffixes of others
-    "HEIC": re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL),
-    "JPEG 2000": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
-    "JPEG XL": re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"),
-    "Photoshop": re.compile(rb"8BPS"),
-}
-UNREADABLE = (
-    f"not a readable image ({', '.join(dict.fromkeys(FORMATS.values()))}); replace or remove it"
-)
-# What Pillow and OpenCV raise at bytes that are no whole image.
-BROKEN = (
-    OSError, EOFError, ValueError, SyntaxError, IndexError, RuntimeError, struct.error, cv2.error
-)  # fmt: skip
 THUMBNAIL = 128  # side, px
-ORIENTATION = 0x0112  # the EXIF tag; 2 to 8 turn or mirror an image
-# After the exchange of rows and columns from 5 on, what is flipped: cv2.flip's codes.
-FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
-# A JPEG's next marker: a stuffed FF 00, fill bytes and what has no length are passed over.
-MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
-SEGMENT = re.compile(rb"[\xc0-\xcf\xda-\xdf\xe0-\xef\xfe]")
-END = b"\xd9"
-# Cameras have samples of 10, 12 and 14 bits. No image of faces has a brightest value of 15 in 255,
-# which is 12 bits in 16, but one of a dark room may have 63: of 14 bits it is only said.
-DEPTHS = (8, 10, 12)
-DOUBTFUL = (13, 14)
-
-
-class Decoded(NamedTuple):
-    """An image as it is shown: uint8 RGB, shape (height, width, 3), and what its file says.
-
-    format is Pillow's name; orientation EXIF's, 1 if there is none; further whether other pages or
-    frames follow; bits how many the greatest of 16-bit samples needs, and None of other samples.
-    """
-
-    image: np.ndarray
-    format: str
-    orientation: int
-    further: bool
-    bits: int | None
-
-
-def read_rgb(path: Path) -> np.ndarray:
-    """Decode an image to uint8 RGB, shape (height, width, 3), turned by its EXIF orientation.
-
-    16-bit samples are reduced to their high bytes (those that need 12 bits or fewer, to the high
-    bytes of these), alpha is left out, and of several frames or pages the first is taken.
-
-    Raises:
-        InputError: the file is missing, is no complete image, or has more than MAX_PIXELS.
-    """
-    data = _read(path)
-    try:
-        return _decode(data).image
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; put a readable image there") from error
-
-
-@contextmanager
-def _readable(data: bytes) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except BROKEN:
-        raise InputError(_unreadable(data)) from None
-
-
-def _unreadable(data: bytes) -> str:
-    for name, signature in SIGNATURES.items():
-        if signature.match(data):
-            return f"is a {name} image, which is not read; convert it to JPEG or PNG"
-    return UNREADABLE
-
-
-def _decode(data: bytes) -> Decoded:
-    with _readable(data):
-        head = Image.open(io.BytesIO(data), formats=READERS)  # decodes nothing
-        deep = _is_deep(head, data)
-        _check(head, deep)
-        if deep or head.format in OPENCV:
-            return _by_opencv(head, data, deep)
-        return _by_pillow(head)
-
-
-def _is_deep(head: Image.Image, data: bytes) -> bool:
-    """Whether the samples have 16 bits that Pillow would cut."""
-    if isinstance(head, TiffImageFile):
-        plain = head.mode in ("RGB", "RGBA", "RGBX", "I;16", "I;16B")
-        return plain and max(head.tag_v2.get(BITSPERSAMPLE, (1,))) == 16
-    return head.format == "PNG" and data[24] == 16
-
-
-def _check(head: Image.Image, deep: bool) -> None:
-    if math.prod(head.size) > MAX_PIXELS:
-        raise InputError(
-            f"{head.width} x {head.height} pixels are more than {MAX_PIXELS:,}; make it smaller"
-        )
-    # Pillow would clip these, and neither library reads 16 bits in planes or from white to black.
-    clipped = head.mode.startswith(("I", "F")) and not deep
-    if clipped or (deep and isinstance(head, TiffImageFile) and _is_odd(head)):
-        raise InputError(
-            f"its kind of {head.format} (Pillow's mode {head.mode}) is not read; save it with 8 "
-            "bits a channel"
-        )
-
-
-def _is_odd(head: TiffImageFile) -> bool:
-    planes = head.tag_v2.get(PLANAR_CONFIGURATION) == 2
-    return planes or head.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
-
-
-def _by_opencv(head: Image.Image, data: bytes, deep: bool) -> Decoded:
-    if head.format in ("JPEG", "MPO") and not _has_end(data):
-        # OpenCV fills what a JPEG lacks with grey; Pillow raises, but takes zeros for pixels.
-        Image.open(io.BytesIO(data.rstrip(b"\0")), formats=["JPEG"]).load()
-    # BGR, because OpenCV 5.0 mixes up the channels of a 16-bit TIFF on their way to RGB.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH if deep else cv2.IMREAD_COLOR_RGB
-    image, exif = _imdecode(data, flags)
-    orientation = _orientation(head, exif)
-    bits = None
-    if deep:
-        bits = int(image.max()).bit_length()
-        image = cv2.cvtColor(_high_bytes(image, _depth(bits)), cv2.COLOR_BGR2RGB)
-    if head.format != "TIFF":  # which OpenCV turns whatever its flags
-        image = _turned(image, orientation)
-    return _decoded(head, image, orientation, bits)
-
-
-def _imdecode(data: bytes, flags: int) -> tuple[np.ndarray, bytes]:
-    """The three channels of an image as they are stored, and its EXIF."""
-    image, kinds, metadata = cv2.imdecodeWithMetadata(
-        np.frombuffer(data, np.uint8), flags=flags | cv2.IMREAD_IGNORE_ORIENTATION
-    )
-    if image is None:
-        raise InputError(_unreadable(data))
-    found = dict(zip(kinds, metadata, strict=True)).get(cv2.IMAGE_METADATA_EXIF)
-    return image, b"" if found is None else found.tobytes()
-
-
-def _by_pillow(head: Image.Image) -> Decoded:
-    orientation = _orientation(head)
-    head.load()  # turns a TIFF, and takes its tag away
-    shown = ImageOps.exif_transpose(head) if orientation > 1 else head
-    return _decoded(head, np.array(shown.convert("RGB")), orientation, None)
-
-
-def _decoded(head: Image.Image, image: np.ndarray, orientation: int, bits: int | None) -> Decoded:
-    kind = VARIANTS.get(str(head.format), str(head.format))
-    further = kind != "JPEG" and getattr(head, "is_animated", False)
-    return Decoded(image, kind, orientation, further, bits)
-
-
-def _has_end(data: bytes) -> bool:
-    """Whether a JPEG's segments lead to its end marker; what follows it does not matter."""
-    position = 2
-    while marker := MARKER.search(data, position):
-        if marker[1] == END or not SEGMENT.match(marker[1]):
-            return marker[1] == END
-        start = marker.end()
-        position = start + int.from_bytes(data[start : start + 2])
-    return False
-
-
-def _orientation(head: Image.Image, exif: bytes = b"") -> int:
-    """EXIF's orientation: of what OpenCV found, which may lie behind a PNG's pixels, or Pillow."""
-    if isinstance(head, TiffImageFile):
-        found = head.tag_v2.get(ORIENTATION)
-    else:
-        tags = Image.Exif()
-        try:
-            tags.load(exif or head.info.get("exif", b""))
-            found = tags.get(ORIENTATION)
-        except BROKEN:  # no whole EXIF
-            return 1
-    return next((number for number in range(1, 9) if number == found), 1)
-
-
-def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
-    image = cv2.transpose(image) if orientation >= 5 else image
-    return cv2.flip(image, FLIPS[orientation]) if orientation in FLIPS else image
-
-
-def _high_bytes(image: np.ndarray, depth: int) -> np.ndarray:
-    return (image >> (depth - 8)).astype(np.uint8)
-
-
-def _depth(bits: int) -> int:
-    """How many bits the samples of an image have whose greatest needs so many."""
-    return next((depth for depth in DEPTHS if 0 < bits <= depth), 16)
+DOUBTFUL = (13, 14)  # bits of samples that may have been taken with 14
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
@@ -291,8 +49,8 @@ def _describe(
     path: Path,
 ) -> tuple[tuple[str, int, int, int, str] | None, np.ndarray | None, list[Issue]]:
     try:
-        data = _read(path)
-        decoded = _decode(data)
+        data = read(path)
+        decoded = decode(data)
     except InputError as error:
         return None, None, [Issue(path.name, None, "error", str(error))]
     height, width = decoded.image.shape[:2]
@@ -326,8 +84,8 @@ def _issues(path: Path, decoded: Decoded) -> Iterator[Issue]:
             "has samples of 16 bits that need no more than 14: if they were taken with 14, it is "
             "read too dark; multiply them by 4"
         )
-    if decoded.bits is not None and _depth(decoded.bits) < 16:
+    if decoded.bits is not None and depth_of(decoded.bits) < 16:
         yield Issue(
             path.name, None, "repaired",
-            f"has samples of 16 bits that need no more than {_depth(decoded.bits)}: read as such",
+            f"has samples of 16 bits that need no more than {depth_of(decoded.bits)}: read as such",
         )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lxml import etree
 
 from facemask.data import foreign
-from facemask.data.images import FORMATS, NOT_READ
+from facemask.data.decode import FORMATS, NOT_READ
 from facemask.data.issues import Issue, some
 from facemask.data.pairs import stem
 from facemask.data.voc import MAX_BYTES, PARSER

@@ -10,7 +10,8 @@ import numpy as np
 from facemask.config import Config
 from facemask.config.localizer import ResolvedLocalizer
 from facemask.config.training import ResolvedExperiment
-from facemask.data.arrays import resize, shrunk
+from facemask.data.affine import resize
+from facemask.data.arrays import shrunk
 from facemask.errors import InputError
 from facemask.inference.localizer import predict_crops
 from facemask.io import read_json
@@ -109,7 +110,7 @@ def _checked(crop: np.ndarray) -> np.ndarray:
     if crop.ndim != 3 or crop.shape[2] != 3 or crop.dtype != np.uint8 or not crop.size:
         raise InputError(
             f"a crop is RGB, uint8 (height, width, 3), and this one is {crop.dtype} {crop.shape}: "
-            "read images with facemask.data.images.read_rgb"
+            "read images with facemask.data.decode.read_rgb"
         )
     return np.ascontiguousarray(crop)
 

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from facemask.data.affine import PADDING
-from facemask.data.arrays import resize
+from facemask.data.affine import PADDING, resize
 
 # From an image, uint8 (h, w, 3), RGB, and the longest side of what the network sees of it, px, to
 # boxes (k, 4), px of the image, and scores (k, classes).

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from facemask.columns import BOX, true_boxes
 from facemask.config.data import Crop
 from facemask.data.crops import partition, regions
-from facemask.data.images import read_rgb
+from facemask.data.decode import read_rgb
 from facemask.reporting import history, partition_plot, plots, search_plots, study_plots
 
 SHEET_SAMPLES = 48

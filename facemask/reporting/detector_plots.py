@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from facemask.columns import CORNERS, WITH
 from facemask.data import affine
-from facemask.data.arrays import Crops, resize
+from facemask.data.affine import resize
+from facemask.data.arrays import Crops
 from facemask.evaluation.detection import is_found, size_names
 from facemask.evaluation.precision_bootstrap import RECALLS
 from facemask.reporting import plots

@@ -11,7 +11,8 @@ import numpy as np
 
 from facemask.config.detector import ResolvedDetector
 from facemask.data import affine
-from facemask.data.arrays import Crops, resize
+from facemask.data.affine import resize
+from facemask.data.arrays import Crops
 from facemask.data.image_faces import Faces
 from facemask.training import augment
 
