@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
-from facemask.data.affine import PADDING, resize
+from facemask.data.affine import PADDING
 
 # From an image, uint8 (h, w, 3), RGB, and the longest side of what the network sees of it, px, to
 # boxes (k, 4), px of the image, and scores (k, classes).
@@ -100,7 +101,9 @@ def _in_view(
     size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes in px of the image, and scores, of what a part of it shows wholly."""
-    boxes, scores = run(part, size)
+    small, scale = _near(part, size)
+    boxes, scores = run(small, size)
+    boxes = boxes * np.tile(scale, 2)
     height, width = part.shape[:2]
     near = np.column_stack(
         [boxes[:, :2] < EDGE, boxes[:, 2] > width - EDGE, boxes[:, 3] > height - EDGE]
@@ -109,18 +112,34 @@ def _in_view(
     return boxes[whole] + np.tile(start, 2), scores[whole]
 
 
+def _near(image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Average whole pixels of a far larger image, so that a network need not copy all of them.
+
+    Returns:
+        An image of twice `size` at least, and what x and y are to be multiplied by.
+    """
+    height, width = image.shape[:2]
+    factor = max(height, width) // (2 * size)
+    if factor < 2:
+        return image, np.ones(2)
+    sides = max(1, width // factor), max(1, height // factor)
+    small = cv2.resize(image, sides, interpolation=cv2.INTER_AREA)
+    return small, np.array([width, height]) / sides
+
+
 def model_input(image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Resize an image so that its longest side has `size` px, and pad it right and below.
 
     Returns:
         float32 (H, W, 3), 0-255, whose sides are multiples of MULTIPLE; and what x and y were
-        multiplied by. Levels are not rounded, so that other resizing code gives the same.
+        multiplied by. As exported models do it: linear, averaging where it shrinks, not rounded.
     """
     height, width = image.shape[:2]
     scale = size / max(height, width)
     sides = max(1, round(width * scale)), max(1, round(height * scale))
     right, below = (-side % MULTIPLE for side in sides)
-    drawn = resize(image.astype(np.float32), *sides)
+    planes = [Image.fromarray(image[..., k].astype(np.float32)) for k in range(3)]
+    drawn = np.dstack([plane.resize(sides, Image.Resampling.BILINEAR) for plane in planes])
     padded = cv2.copyMakeBorder(drawn, 0, below, 0, right, cv2.BORDER_CONSTANT, value=PADDING)
     return padded, np.array(sides) / [width, height]
 

@@ -1,0 +1,140 @@
+"""An exported detector, run by onnxruntime: the one that comes with the package, or another."""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+
+from facemask.errors import InputError
+from facemask.inference.detect import Detections, Run
+from facemask.inference.detect import detect as detect_with
+
+SHIPPED = Path(__file__).parents[1] / "weights/detector.onnx"
+SIZES = (32, 4096)  # px, least and most of the longest side that a network sees
+
+
+class Detector(NamedTuple):
+    """A detector and what it was exported with.
+
+    run: what `detect.detect` runs; classes: their names, in the order of class_id; size: longest
+    side of what it sees, px; confidence: from which on a face is reported.
+    """
+
+    run: Run
+    classes: tuple[str, ...]
+    size: int
+    confidence: float
+
+
+@cache
+def load(file: Path = SHIPPED, threads: int = 0) -> Detector:
+    """Load an exported detector; once only.
+
+    Args:
+        file: of `export.to_onnx`.
+        threads: that compute one image; 0 for one per processor.
+
+    Raises:
+        InputError: the file is missing, or no detector of this project.
+    """
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such model; give the path of an .onnx file")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors alone
+    try:
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        about = session.get_modelmeta().custom_metadata_map
+        classes, size, confidence = (
+            json.loads(about[key]) for key in ("classes", "size", "confidence")
+        )
+    except Exception as error:  # onnxruntime's own are of many kinds
+        raise InputError(
+            f"{file}: no detector of this project; dvc repro pipelines/detector/dvc.yaml makes one"
+        ) from error
+
+    def run(image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        boxes, scores = session.run(["boxes", "scores"], {"image": image, "size": np.array(size)})
+        return boxes.astype(float), scores
+
+    return Detector(run, tuple(classes), size, confidence)
+
+
+def detect(
+    image: np.ndarray,
+    conf: float | None = None,
+    size: int | None = None,
+    tiles: int | None = None,
+    detector: Detector | None = None,
+) -> Detections:
+    """Find the faces of an image, and whether they wear a mask; this is `facemask.detect`.
+
+    Args:
+        image: uint8 (height, width, 3), RGB, of any size.
+        conf: confidence from which on a face is reported; None: the detector's own.
+        size: longest side of what the network sees, px; None: the detector's own.
+        tiles: side of overlapping squares, px, that are predicted on besides the whole image: for
+            large images of small faces.
+        detector: of `load`; None: the one that comes with the package.
+
+    Returns:
+        xyxy (n, 4), corners in px; confidence (n,); class_id (n,), of `facemask.class_names()`;
+        the most confident face first.
+
+    Raises:
+        InputError: the image is none, or a number is out of its range.
+    """
+    chosen = detector or load()
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise InputError(
+            f"an image is RGB, uint8 (height, width, 3), and this one is {image.dtype} "
+            f"{image.shape}: read images with facemask.data.decode.read_rgb"
+        )
+    check(conf, size, tiles)
+    return detect_with(
+        chosen.run,
+        np.ascontiguousarray(image),
+        chosen.size if size is None else size,
+        chosen.confidence if conf is None else conf,
+        tiles,
+    )
+
+
+def check(conf: float | None, size: int | None, tiles: int | None) -> None:
+    """Check numbers that a user gives.
+
+    Raises:
+        InputError: one is out of its range.
+    """
+    if conf is not None and not 0 <= conf <= 1:  # which NaN is not either
+        raise InputError(f"conf is {conf}, and a confidence is from 0 to 1")
+    for name, value in (("size", size), ("tiles", tiles)):
+        if value is not None and not SIZES[0] <= value <= SIZES[1]:
+            raise InputError(f"{name} is {value}; give {SIZES[0]} to {SIZES[1]} px")
+
+
+def class_names() -> tuple[str, ...]:
+    """Return the classes of the detector that comes with the package, in the order of class_id."""
+    return load().classes
+
+
+def as_records(found: Detections, classes: Sequence[str]) -> list[dict[str, object]]:
+    """Return faces as JSON has them: name, class, confidence, box of x1, y1, x2, y2 in px."""
+    return [
+        {
+            "name": classes[number],
+            "class": int(number),
+            "confidence": round(float(confidence), 5),
+            "box": {
+                key: round(float(value), 2)
+                for key, value in zip(("x1", "y1", "x2", "y2"), box, strict=True)
+            },
+        }
+        for box, confidence, number in zip(
+            found.xyxy, found.confidence, found.class_id, strict=True
+        )
+    ]
