@@ -16,7 +16,8 @@ LAYERS = [
     ("training",),
     ("inference",),
     ("reporting",),
-    ("records", "cli", "__main__"),
+    ("server",),
+    ("records", "printed", "cli", "__main__"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted((ROOT / "facemask").rglob("*.py"))
