@@ -12,6 +12,7 @@ from facemask.io import file_lock
 DATA, MODELS, METRICS, REPORT = Path("data"), Path("models"), Path("metrics"), Path("report")
 RAW = DATA / "raw"
 DETECTIONS = DATA / "detections"
+EXPORTED = MODELS / "exported"
 RECORDS = REPORT / "records"  # what reports and comparisons are made of, one folder per pipeline
 # What lets a stopped run go on; DVC deletes a stage's outputs before it runs.
 STATE = Path(".resume")

@@ -238,3 +238,25 @@ def test_tiny_faces_of_a_large_image_need_tiles():
     image = scene(4000, 3000, faces)
     assert len(detect(seen_above_8_px, image, 640, 0.1).xyxy) == 0
     check_found(detect(seen_above_8_px, image, 640, 0.1, 400), faces, atol=1.01 * 400 / 640)
+
+
+@pytest.mark.parametrize("sides", [(3003, 1998), (1001, 2999)])
+def test_of_a_far_larger_image_whole_pixels_are_averaged(sides):
+    faces = [(300, 400, 600, 800, 0), (700, 1000, 900, 1150, 1)]
+    shapes = []
+
+    def run(image, size):
+        shapes.append(image.shape[:2])
+        return seen(image, size)
+
+    found = detect(run, scene(*sides, faces), 320, 0.5)
+    check_found(found, faces, max(sides) / 320 + 2)
+    assert 640 <= max(shapes[0]) < 960
+
+
+def test_what_is_averaged_has_the_mean_of_its_pixels():
+    image = np.random.default_rng(0).integers(0, 256, (128, 256, 3), np.uint8)
+    given = []
+    detect(lambda small, size: (given.append(small), seen(small, size))[1], image, 32, 0.5)
+    blocks = image.reshape(32, 4, 64, 4, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(given[0], blocks, atol=0.51)

@@ -15,7 +15,7 @@ from facemask.config.data import (
     Seed,
     Split,
 )
-from facemask.config.detector import Detector, Images
+from facemask.config.detector import Detector, Export, Images
 from facemask.config.localizer import Ablation, Ensemble, Localizer
 from facemask.config.training import Backbone, Experiment, Search
 
@@ -43,5 +43,6 @@ class Config(Section):
     ensembles: dict[Name, Ensemble] = Field({})
     ablation: Ablation | None = None
     images: Images | None = None
+    export: Export | None = None
     detectors: dict[Name, Detector] = Field({})
     detector_ablation: Ablation | None = None

@@ -76,6 +76,16 @@ class Images(Section):
     max_side: int = Field(ge=32, le=8192)
 
 
+class Export(Section):
+    """Which files are made of a trained detector.
+
+    onnx: what `facemask predict` runs, with weights in half precision; onnx_float32: the same with
+    exact weights; litert: a .tflite file; saved_model: TensorFlow's folder.
+    """
+
+    formats: tuple[Literal["onnx", "onnx_float32", "litert", "saved_model"], ...]
+
+
 class ResolvedDetector(Detector):
     """A detector with all that its training needs beside arrays.
 

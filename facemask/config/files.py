@@ -14,6 +14,7 @@ ELSEWHERE = {
     "ensembles": (LOCALIZER, "ensembles"),
     "ablation": (LOCALIZER, "ablation"),
     "images": (DETECTOR, "images"),
+    "export": (DETECTOR, "export"),
     "detectors": (DETECTOR, "detectors"),
     "detector_ablation": (DETECTOR_ABLATION, "ablation"),
 }

@@ -139,7 +139,8 @@ def model_input(image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     sides = max(1, round(width * scale)), max(1, round(height * scale))
     right, below = (-side % MULTIPLE for side in sides)
     planes = [Image.fromarray(image[..., k].astype(np.float32)) for k in range(3)]
-    drawn = np.dstack([plane.resize(sides, Image.Resampling.BILINEAR) for plane in planes])
+    resized = [plane.resize(sides, Image.Resampling.BILINEAR) for plane in planes]
+    drawn = np.dstack([np.asarray(plane) for plane in resized])
     padded = cv2.copyMakeBorder(drawn, 0, below, 0, right, cv2.BORDER_CONSTANT, value=PADDING)
     return padded, np.array(sides) / [width, height]
 

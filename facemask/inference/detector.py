@@ -23,10 +23,23 @@ def load(folder: Path) -> tuple[Run, ResolvedDetector]:
     """Load a trained detector.
 
     Args:
-        folder: of the detector or of one of its repeats, as its training wrote it.
+        folder: as of `load_model`.
 
     Returns:
         What `detect` runs, and the settings it was trained with: size, classes.
+
+    Raises:
+        InputError: there is no trained detector in the folder.
+    """
+    model, settings = load_model(folder)
+    return runner(model, settings.quality_power), settings
+
+
+def load_model(folder: Path) -> tuple[keras.Model, ResolvedDetector]:
+    """Load the network of a trained detector, without decoding, and its settings.
+
+    Args:
+        folder: of the detector or of one of its repeats, as its training wrote it.
 
     Raises:
         InputError: there is no trained detector in the folder.
@@ -38,8 +51,7 @@ def load(folder: Path) -> tuple[Run, ResolvedDetector]:
             f"{folder} holds no trained detector: dvc repro pipelines/detector/dvc.yaml trains one"
         )
     settings = ResolvedDetector.model_validate_json((found[0] / "config.json").read_bytes())
-    model = keras.saving.load_model(folder / "model.keras", compile=False)
-    return runner(model, settings.quality_power), settings
+    return keras.saving.load_model(folder / "model.keras", compile=False), settings
 
 
 def runner(model: keras.Model, quality_power: float) -> Run:

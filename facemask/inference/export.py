@@ -7,7 +7,7 @@ image; confidence (k,), 0 where there is no face; class_id (k,); scores (k, clas
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from onnx import compose, numpy_helper, parser
 
 from facemask.data.affine import PADDING
 from facemask.inference.detect import MULTIPLE
+from facemask.io import atomic_write
 from facemask.models.detector import with_decoding
 
 OPSET = 18  # the first whose Resize averages where it shrinks
@@ -79,6 +80,48 @@ after (float[1, k, 4] drawn_boxes, float[1, k, c] drawn_scores, double[4] scale,
   confidence = ReduceMax <keepdims=0> (scores, last)
   class_id = ArgMax <axis=1, keepdims=0> (scores)
 }}"""
+
+
+# Of each format, the file or folder that `write` makes.
+FILES = {
+    "onnx": "detector.onnx",
+    "onnx_float32": "detector_float32.onnx",
+    "litert": "detector.tflite",
+    "saved_model": "saved_model",
+}
+
+
+def write(
+    model: keras.Model,
+    quality_power: float,
+    about: Mapping[str, Any],
+    formats: Sequence[str],
+    folder: Path,
+) -> dict[str, Path]:
+    """Write a detector in some formats, of those in FILES.
+
+    Args:
+        model, quality_power, about: as of `to_onnx`.
+        formats: of FILES.
+        folder: to write them to.
+
+    Returns:
+        The path of each format.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {name: folder / FILES[name] for name in formats}
+    for name, path in paths.items():
+        if name == "saved_model":
+            to_saved_model(model, quality_power, path)
+            continue
+        data = (
+            to_litert(model, quality_power)
+            if name == "litert"
+            else to_onnx(model, quality_power, about, name == "onnx").SerializeToString()
+        )
+        with atomic_write(path) as part:
+            part.write_bytes(data)
+    return paths
 
 
 def to_onnx(

@@ -57,16 +57,17 @@ def render(
         measured=measured,
         test=test,
         minutes=measured["train_seconds"] / 60,
-        precision=_precision(measured),
-        by_size=_by_size(test),
-        threshold=_threshold(measured),
+        precision=precision(measured),
+        by_size=by_size(test),
+        threshold=threshold(measured),
         confusion=_confusion(test["threshold"]["confusion"]),
         errors=_errors(test["errors"]),
         plots=plots,
     )
 
 
-def _precision(measured: Metrics) -> pd.DataFrame:
+def precision(measured: Metrics) -> pd.DataFrame:
+    """Return average precisions of all groupings and classes, with intervals."""
     rows = []
     for key, title in GROUPINGS.items():
         found = measured["intervals"][key]
@@ -78,7 +79,8 @@ def _precision(measured: Metrics) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["", "AP@.5", "AP@.5:.95"])
 
 
-def _by_size(test: Metrics) -> pd.DataFrame:
+def by_size(test: Metrics) -> pd.DataFrame:
+    """Return precisions and recalls by the size of faces."""
     rows = []
     for size in size_names():
         recalls = (percent(test["threshold"]["by_size"][each][size]) for each in (WITH, WITHOUT))
@@ -88,7 +90,8 @@ def _by_size(test: Metrics) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=headers)
 
 
-def _threshold(measured: Metrics) -> pd.DataFrame:
+def threshold(measured: Metrics) -> pd.DataFrame:
+    """Return recalls and precisions at the threshold."""
     found = measured["intervals"]["threshold"]
     rows = [(title, interval(found[key])) for key, title in THRESHOLD.items()]
     for label in (WITH, WITHOUT):
