@@ -9,6 +9,8 @@ ROOT = Path(__file__).parent.parent
 # parameters, which arrive as parameters of the stage or in the file of a training.
 NEUTRAL = {ROOT / f"facemask/{name}.py" for name in ("errors", "io", "params")}
 NEUTRAL |= {*(ROOT / "facemask/config").glob("*.py")}
+# Nor on what the package offers its users, which no stage runs.
+NEUTRAL |= {ROOT / "facemask/__init__.py"}
 # Nor on packages that hold nothing but what they say of themselves.
 NEUTRAL |= {
     path

@@ -11,11 +11,14 @@ from conftest import DETECTOR_VARIANT, ROOT, commit, dvc, ran, run
 
 from facemask.columns import CORNERS
 from facemask.evaluation.detection_metrics import pooled
+from facemask.inference import runtime
 from facemask.records import fold, is_detector
 
 pytestmark = pytest.mark.slow
 STAGES = ["resolve", "split_images", "pack_images"]
-OF_DETECTOR = ["train_detector@detector", "detect@detector", "evaluate@detector", "report@detector"]
+OF_DETECTOR = [
+    f"{stage}@detector" for stage in ("train_detector", "detect", "evaluate", "export", "report")
+]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,23 @@ def test_each_pipeline_runs_by_itself_and_once(detected):
     both = [f"pipelines/{name}/dvc.yaml" for name in ("detector", "detector_ablation")]
     assert ran(dvc(folder, "repro", *both)) == []
     assert run(folder, "git", "status", "--porcelain") == ""
+
+
+def test_exported_files_find_what_the_network_finds_and_a_card_describes_them(detected):
+    folder = detected[0]
+    record = read_json(folder / "report/records/detector/exported/detector.json")
+    assert set(record) == {"onnx", "onnx_float32", "litert"}
+    exact = [record[kind] for kind in ("onnx_float32", "litert")]
+    assert all(each["lacking"] == each["added"] == 0 for each in exact)
+    assert all(each["box_px"] < 0.5 and each["score"] < 0.005 for each in exact)
+    assert record["onnx"]["megabytes"] < 0.55 * record["onnx_float32"]["megabytes"]
+    measured = read_json(folder / "report/records/detector/statistics/detector.json")
+    shipped = runtime.load(folder / "models/exported/detector/detector.onnx")
+    assert shipped.classes == tuple(measured["classes"])
+    assert shipped.confidence == measured["confidence"]
+    card = (folder / "models/exported/detector/README.md").read_text()
+    assert f"{100 * measured['test']['two_classes']['ap50']:.2f}" in card
+    assert f"{measured['params']['total']:,}" in card
 
 
 def test_images_are_split_and_not_samples(detected):
