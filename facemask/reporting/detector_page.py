@@ -60,8 +60,8 @@ def render(
         precision=precision(measured),
         by_size=by_size(test),
         threshold=threshold(measured),
-        confusion=_confusion(test["threshold"]["confusion"]),
-        errors=_errors(test["errors"]),
+        confusion=confusion(test["threshold"]["confusion"]),
+        errors=errors(test["errors"]),
         plots=plots,
     )
 
@@ -100,14 +100,16 @@ def threshold(measured: Metrics) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["", "%"])
 
 
-def _confusion(confusion: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
+def confusion(counts: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
+    """Return what annotated faces were predicted as, and of what class the false alarms are."""
     rows = [
-        (name.replace("_", " "), *(counts.get(each, "") for each in (WITH, WITHOUT, MISSED)))
-        for name, counts in ((key, confusion[key]) for key in (WITH, WITHOUT, "false_alarm"))
+        (name.replace("_", " "), *(counts[name].get(each, "") for each in (WITH, WITHOUT, MISSED)))
+        for name in (WITH, WITHOUT, "false_alarm")
     ]
     return pd.DataFrame(rows, columns=["annotated", "as with mask", "as without mask", "missed"])
 
 
-def _errors(errors: Mapping[str, float]) -> pd.DataFrame:
-    rows = [(title, f"{100 * errors[key]:.2f}") for key, title in ERRORS.items()]
+def errors(gains: Mapping[str, float]) -> pd.DataFrame:
+    """Return the points of AP@.5 that each kind of error costs."""
+    rows = [(title, f"{100 * gains[key]:.2f}") for key, title in ERRORS.items()]
     return pd.DataFrame(rows, columns=["kind of error", "points of AP@.5 without it"])

@@ -14,7 +14,10 @@ from facemask.reporting.run import experiment_names, versions
 
 STUDY_LOCK, LOCKS = Path("dvc.lock"), "pipelines/*/dvc.lock"
 # Folders of a file per experiment.
-BY_EXPERIMENT = ("metrics", "history", "predictions", "statistics", "faces", "detections", "curves")
+BY_EXPERIMENT = (
+    *("metrics", "history", "predictions", "statistics", "faces", "detections", "curves"),
+    "exported",
+)
 
 
 def take(root: Path, results: Path, name: str, pipeline: str | None = None) -> Path:
