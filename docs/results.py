@@ -183,6 +183,17 @@ class Snapshots:
         file = self.folder / POOLED
         return json.loads(file.read_text()) if file.exists() else None
 
+    def localizers(self, split: str) -> dict[str, Any]:
+        """Return the metrics of the networks that find one face, on the random split or in folds."""
+        if split == "random":
+            found = {name: self.record("localizer", name)["intervals"] for name in self.folds}
+        else:
+            found = dict(self.pooled)
+        if self.detector:
+            on_random = split == "random"
+            found["detector"] = self.detector_on_random() if on_random else self.detector_on_crops()
+        return {f"`{name}`": each for name, each in found.items()}
+
     def detector_on_crops(self) -> dict[str, Any]:
         """Return the detector's metrics on the crops of the folds: value, low and high."""
         value, bounds = (each["crops"] for each in (self.detector, self.detector["intervals"]))
