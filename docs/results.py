@@ -184,7 +184,7 @@ class Snapshots:
         return json.loads(file.read_text()) if file.exists() else None
 
     def localizers(self, split: str) -> dict[str, Any]:
-        """Return the metrics of the networks that find one face, on the random split or in folds."""
+        """Return the metrics of what finds one face, on the random split or in folds."""
         if split == "random":
             found = {name: self.record("localizer", name)["intervals"] for name in self.folds}
         else:
