@@ -1,4 +1,4 @@
-"""The command line: compare, pool and keep results."""
+"""The command line: predict on images; compare, pool and keep results."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,9 +27,84 @@ app = typer.Typer(
 )
 
 
+# What `predict` takes.
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Images, folders, globs, videos, http(s) addresses, or a webcam's number.",
+    ),
+]
+Conf = Annotated[
+    float | None, typer.Option(metavar="0-1", help="Confidence from which on a face counts.")
+]
+Size = Annotated[
+    int | None, typer.Option(metavar="PX", help="Longest side of what the network sees.")
+]
+Tiles = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PX", help="Predict on overlapping squares of this side too: finds smaller faces."
+    ),
+]
+Model = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="Another .onnx file, or models/NAME.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, a line for each image.")]
+Voc = Annotated[bool, typer.Option("--voc", help="Write Pascal-VOC annotations, to be corrected.")]
+Crop = Annotated[bool, typer.Option("--crop", help="Cut the faces out, into crops/.")]
+Blur = Annotated[
+    bool, typer.Option("--blur", help="Make faces unrecognisable instead of drawing boxes.")
+]
+Show = Annotated[bool, typer.Option("--show", help="Open a window; q closes it.")]
+NoSave = Annotated[bool, typer.Option("--no-save", help="Write no files.")]
+To = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="A new folder, or one in which a numbered folder is made."),
+]
+AllowDownload = Annotated[
+    bool, typer.Option("--allow-download", help="Download images from addresses.")
+]
+
+
 @app.callback()
 def main() -> None:
-    """Face-mask detection: compare, pool and keep the results of `dvc repro`."""
+    """Find faces and whether they wear a mask; compare and keep the results of `dvc repro`."""
+
+
+@app.command()
+def predict(
+    sources: Sources,
+    conf: Conf = None,
+    size: Size = None,
+    tiles: Tiles = None,
+    model: Model = None,
+    json: Json = False,
+    voc: Voc = False,
+    crop: Crop = False,
+    blur: Blur = False,
+    show: Show = False,
+    no_save: NoSave = False,
+    to: To = None,
+    allow_download: AllowDownload = False,
+) -> None:
+    """Find the faces of images, and whether they wear a mask.
+
+    Prints a line for each image. Annotated copies and predictions.jsonl go to a new folder,
+    runs/predict/1, 2, …
+    """
+    try:
+        from facemask.inference.predict_files import predict as predict_on
+        from facemask.inference.run import Options
+
+        options = Options(
+            conf, size, tiles, model, json, voc, crop, blur, show, not no_save, to, allow_download
+        )
+        code = predict_on(sources, options)
+    except KeyboardInterrupt:  # while the model was loaded
+        code = 130
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()

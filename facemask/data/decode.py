@@ -11,7 +11,21 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+
+# All readers are loaded here, which threads should not do at once; Image.init() would load twenty
+# more, of formats that are not read.
+from PIL import (
+    AvifImagePlugin,  # noqa: F401
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    ImageOps,
+    JpegImagePlugin,  # noqa: F401
+    MpoImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    PpmImagePlugin,  # noqa: F401
+    WebPImagePlugin,  # noqa: F401
+)
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     PHOTOMETRIC_INTERPRETATION,
@@ -24,7 +38,6 @@ from facemask.errors import InputError
 # Of one image, before anything of it is decoded: 400 MB of memory. Phones make 108 million.
 MAX_PIXELS = 130_000_000
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own, which warns at 89 million and raises at twice that
-Image.init()  # loads its readers, which threads should not do at once
 FORMATS = {  # suffix: Pillow's name of the format
     **dict.fromkeys((".png", ".apng"), "PNG"),
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
@@ -122,6 +135,15 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; put a readable image there") from error
+
+
+def pixels(path: Path) -> int:
+    """Return how many pixels an image file says it has, decoding nothing; 0 if it is unreadable."""
+    try:
+        with Image.open(path, formats=READERS) as head:
+            return math.prod(head.size)
+    except BROKEN:
+        return 0
 
 
 @contextmanager

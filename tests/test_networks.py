@@ -1,0 +1,120 @@
+"""The models that predict takes: exported files, and trained networks of all kinds."""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from network_toys import edited, pixels
+from predict_toys import EXAMPLE, ROOT, example, predict
+
+from facemask import params
+from facemask.config.detector import ResolvedDetector
+from facemask.config.training import ResolvedExperiment
+from facemask.errors import InputError
+from facemask.inference import crop, detector, networks, runtime
+from facemask.inference.detect import detect
+from facemask.models import study_networks
+from facemask.models.detector import build_detector
+
+CONFIG = params.read(ROOT)
+
+
+def write(folder, model, settings):
+    folder.mkdir()
+    model.save(folder / "model.keras")
+    (folder / "config.json").write_text(settings.model_dump_json())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    resolved = ResolvedExperiment(**edited("scratch_1").model_dump(), seed=1, input_size=128)
+    model = study_networks.build(resolved, (128, 128, 3))
+    root = tmp_path_factory.mktemp("project")
+    (root / "models").mkdir()
+    for file in (*ROOT.glob("params.yaml"), *ROOT.glob("pipelines/*/params.yaml")):
+        copy = root / file.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    return write(root / "models/scratch_1", model, resolved)
+
+
+@pytest.fixture(scope="module")
+def small_detector(tmp_path_factory):
+    """Of two convolutions; it finds what it likes."""
+    keras.utils.set_random_seed(1)
+    entry = CONFIG.detectors["detector"].model_dump()
+    entry |= {"feature_levels": ["fine", "coarse"], "freeze_until": "fine", "channels": 8}
+    entry |= {"seed": 3, "application": "Small", "weights": "random", "size": 128}
+    entry["classes"] = {"with_mask": "with_mask", "without_mask": "without_mask"}
+    settings = ResolvedDetector.model_validate(entry)
+    inputs = keras.Input((None, None, 3))
+    conv = keras.layers.Conv2D
+    x = conv(8, 5, strides=4, padding="same", activation="relu", name="fine")(inputs)
+    x = conv(16, 3, strides=2, padding="same", activation="relu", name="coarse")(x)
+    application = keras.Model(inputs, x)
+    model = build_detector(settings, 2, application, keras.layers.Rescaling(1 / 127.5, offset=-1))
+    return write(tmp_path_factory.mktemp("detector") / "small", model, settings)
+
+
+def test_a_networks_face_is_that_of_its_own_preprocessing(scratch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the project is found from the network's folder
+    image = pixels(96, 1)[0].astype(np.uint8)
+    expected = crop.load(scratch, CONFIG)(image)
+    found = networks.load(scratch, None, None, None)
+    face = found.find(image)
+    with_mask = expected.probability >= 0.5
+    assert found.classes[face.class_id[0]] == ("with_mask" if with_mask else "without_mask")
+    sure = max(expected.probability, 1 - expected.probability)
+    assert face.confidence[0] == pytest.approx(sure, abs=1e-6)
+    np.testing.assert_allclose(face.xyxy[0], np.clip(expected.box, 0, 96), atol=1e-3)
+    assert len(networks.load(scratch, 1.0, None, None).find(image).xyxy) == 0
+
+
+def test_the_command_takes_a_network(scratch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (record,) = predict(EXAMPLE, "--model", scratch, "--json").records
+    assert len(record["faces"]) == 1
+    for option in ("--size", "--tiles"):
+        wrong = predict(EXAMPLE, "--model", scratch, option, 640, code=1).stderr
+        assert "leave out --size and --tiles" in wrong
+
+
+def test_a_trained_detector_is_that_of_its_folder(small_detector):
+    found = networks.load(small_detector, 0.001, 96, 200)
+    run, settings = detector.load(small_detector)
+    expected = detect(run, example(), 96, 0.001, 200)
+    assert found.classes == tuple(settings.classes)
+    for one, other in zip(found.find(example()), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(expected.xyxy)
+
+
+def test_another_file_is_that_of_its_path(tmp_path):
+    copy = tmp_path / "another.onnx"
+    copy.write_bytes(runtime.SHIPPED.read_bytes())
+    found = networks.load(copy, None, None, None).find(example())
+    expected = networks.load(None, None, None, None).find(example())
+    np.testing.assert_array_equal(found.xyxy, expected.xyxy)
+
+
+def test_without_tensorflow_it_is_said_what_installs_it(scratch, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras", None)
+    monkeypatch.delitem(sys.modules, "facemask.inference.crop")
+    monkeypatch.delattr("facemask.inference.crop")
+    with pytest.raises(
+        InputError, match=r'keras is not installed: pip install "facemask\[train\]"'
+    ):
+        networks.load(scratch, None, None, None)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"crop_view": 1}', "not json"])
+def test_a_folder_of_something_else_is_reported(tmp_path, content):
+    Path(tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match="holds no trained network"):
+        networks.load(tmp_path, None, None, None)
+    Path(tmp_path / "model.keras").write_text("no model")
+    with pytest.raises(InputError, match="holds no network that can be loaded"):
+        networks.load(tmp_path, None, None, None)
