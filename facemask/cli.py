@@ -1,4 +1,4 @@
-"""The command line: predict on images; compare, pool and keep results."""
+"""The command line: predict on images, serve; compare, pool and keep results."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -174,3 +174,38 @@ def snapshot(
 
     folder = snapshots.take(Path(), RESULTS, name, pipeline)
     typer.echo(f"{folder}: {sum(path.is_file() for path in folder.rglob('*'))} files")
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Name or address; 0.0.0.0 for the whole network.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further name of the server, as of a proxy."),
+    ] = None,
+    max_megabytes: Annotated[float, typer.Option(min=0.001, help="Of an image's file.")] = 20,
+    max_megapixels: Annotated[float, typer.Option(min=0.001, max=130, help="Of an image.")] = 50,
+    concurrent: Annotated[int, typer.Option(min=1, max=64, help="Images decoded at once.")] = 2,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds until an image has arrived.")
+    ] = 30,
+) -> None:
+    """Serve a page and an API that find faces in images.
+
+    The page runs the model in the browser; POST /predict runs it here. Nothing is stored.
+    """
+    # Takes a second, which --help need not wait for.
+    from facemask.server import guard, run
+
+    limits = guard.Limits(
+        bytes=round(max_megabytes * 1e6),
+        pixels=round(max_megapixels * 1e6),
+        at_once=concurrent,
+        waiting=4 * concurrent,
+        seconds=timeout,
+        head_seconds=min(timeout, 10),
+    )
+    run.serve(host, port, allow_host or [], limits, typer.echo)

@@ -95,6 +95,10 @@ END = b"\xd9"
 DEPTHS = (8, 10, 12)
 
 
+class TooManyPixels(InputError):
+    """An image is larger than is wanted."""
+
+
 class Decoded(NamedTuple):
     """An image as it is shown: uint8 RGB, shape (height, width, 3), and what its file says.
 
@@ -163,16 +167,21 @@ def _unreadable(data: bytes) -> str:
     return UNREADABLE
 
 
-def decode(data: bytes) -> Decoded:
+def decode(data: bytes, most: int = MAX_PIXELS) -> Decoded:
     """Decode the bytes of an image file, as `read_rgb` does.
 
+    Args:
+        data: the file.
+        most: pixels that the image may have.
+
     Raises:
-        InputError: they are no complete image, or one of more than MAX_PIXELS; without the name.
+        TooManyPixels: it has more; nothing was decoded.
+        InputError: they are no complete image; without the name.
     """
     with _readable(data):
         head = Image.open(io.BytesIO(data), formats=READERS)  # decodes nothing
         deep = _is_deep(head, data)
-        _check(head, deep)
+        _check(head, deep, most)
         if deep or head.format in OPENCV:
             return _by_opencv(head, data, deep)
         return _by_pillow(head)
@@ -186,10 +195,10 @@ def _is_deep(head: Image.Image, data: bytes) -> bool:
     return head.format == "PNG" and data[24] == 16
 
 
-def _check(head: Image.Image, deep: bool) -> None:
-    if math.prod(head.size) > MAX_PIXELS:
-        raise InputError(
-            f"{head.width} x {head.height} pixels are more than {MAX_PIXELS:,}; make it smaller"
+def _check(head: Image.Image, deep: bool, most: int) -> None:
+    if math.prod(head.size) > most:
+        raise TooManyPixels(
+            f"{head.width} x {head.height} pixels are more than {most:,}; make it smaller"
         )
     # Pillow would clip these, and neither library reads 16 bits in planes or from white to black.
     clipped = head.mode.startswith(("I", "F")) and not deep

@@ -1,12 +1,17 @@
 """An exported detector, run by onnxruntime: the one that comes with the package, or another."""
 
 import json
+import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+# From 1.29 on, onnxruntime would send Microsoft hashes of the model, and write a file to keep them.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime
 
 from facemask.errors import InputError

@@ -1,0 +1,92 @@
+// The camera: its image with boxes, predicted again and again, until it is stopped or lost.
+
+import { confident, overlay, sentence } from "./faces.js";
+import { jpeg } from "./model.js";
+
+const PAUSE = 30; // ms between two predictions, for everything else that the page does
+
+const find = (id) => document.getElementById(id);
+const video = find("video");
+
+let stream;
+let facing = "user";
+
+/**
+ * Connect the buttons of the camera.
+ *
+ * `predict` finds the faces of a frame; `state` has the least confidence and the classes; `keep`
+ * takes a file; `problem` shows what is wrong, or nothing.
+ */
+export function connectCamera({ predict, state, keep, problem }) {
+  const begin = () => start().then(() => watch(predict, state, problem), (error) => {
+    stop();
+    problem(reason(error));
+  });
+  find("start-camera").addEventListener("click", () => { problem(); begin(); });
+  find("stop-camera").addEventListener("click", () => { stop(); find("start-camera").focus(); });
+  find("turn").addEventListener("click", () => {
+    facing = facing === "user" ? "environment" : "user";
+    stop();
+    begin();
+  });
+  find("take").addEventListener("click", async () => {
+    const blob = await jpeg(video);
+    const time = new Date().toTimeString().slice(0, 8).replaceAll(":", "-");
+    keep(new File([blob], `camera ${time}.jpg`, { type: blob.type }));
+  });
+}
+
+async function start() {
+  if (!navigator.mediaDevices) throw new DOMException("", "SecurityError");
+  const wanted = { video: { facingMode: facing, width: { ideal: 1280 } } };
+  stream = await navigator.mediaDevices.getUserMedia(wanted);
+  video.srcObject = stream;
+  find("camera").hidden = false;
+  find("start-camera").disabled = true;
+  await video.play();
+  const devices = await navigator.mediaDevices.enumerateDevices();
+  find("turn").hidden = devices.filter(({ kind }) => kind === "videoinput").length < 2;
+  find("take").focus();
+}
+
+function stop() {
+  stream?.getTracks().forEach((track) => track.stop());
+  stream = undefined;
+  video.srcObject = null;
+  find("camera").hidden = true;
+  find("start-camera").disabled = false;
+}
+
+async function watch(predict, state, problem) {
+  const current = stream;
+  current.getVideoTracks()[0].addEventListener("ended", () => {
+    if (stream !== current) return;
+    stop();
+    problem("The camera is gone. Connect it, then choose “Use the camera” again.");
+  });
+  while (stream === current) {
+    try {
+      const found = await predict(video);
+      if (stream !== current) return;
+      const faces = confident(found.faces, state.least);
+      overlay(find("video-layer"), found, faces);
+      const time = `${Math.round(found.milliseconds)} ms an image`;
+      find("camera-state").textContent = `${sentence(faces, state.classes)} · ${time}`;
+    } catch (error) {
+      if (stream !== current) return;
+      stop();
+      problem(`The camera was stopped. ${error.message}`);
+    }
+    await new Promise((resolve) => { setTimeout(resolve, PAUSE); });
+  }
+}
+
+function reason(error) {
+  const reasons = {
+    NotAllowedError: "The browser does not allow the camera. Allow it here, then try again.",
+    NotFoundError: "There is no camera. Connect one, then try again.",
+    NotReadableError: "The camera is used by another program. Close it, then try again.",
+    SecurityError: "Browsers allow the camera on https pages and on localhost alone.",
+  };
+  return reasons[error.name] ?? `The camera does not start: ${error.message || error.name}.`;
+}
