@@ -8,6 +8,7 @@ written as JSON lines, beside onnxruntime alone on ready arrays; and the memory 
 
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -58,7 +59,10 @@ def rate(folder: Path, files: list[Path]) -> list[dict[str, object]]:
         for image in images:
             detector.run(image, detector.size)
 
-    calls = {"onnxruntime alone": alone, "facemask predict": partial(run, [*FACEMASK, str(folder)])}
+    calls: dict[str, Callable[[], None]] = {
+        "onnxruntime alone": alone,
+        "facemask predict": partial(run, [*FACEMASK, str(folder)]),
+    }
     seconds = median(alternate(calls, FOLDER_ROUNDS))
     rates = {name: len(images) / taken for name, taken in seconds.items()}
     return [

@@ -31,6 +31,7 @@ def write(folder, model, settings):
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory):
     resolved = ResolvedExperiment(**edited("scratch_1").model_dump(), seed=1, input_size=128)
+    keras.utils.set_random_seed(1)  # its box holds something
     model = study_networks.build(resolved, (128, 128, 3))
     root = tmp_path_factory.mktemp("project")
     (root / "models").mkdir()
