@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from facemask.errors import InputError
+from facemask.errors import TRAIN, InputError
 
 
 class Commands(TyperGroup):
@@ -19,7 +19,9 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except InputError as error:
             typer.echo(f"facemask: {error}", err=True)
-            raise typer.Exit(1) from None
+        except ModuleNotFoundError as error:
+            typer.echo(f"facemask: {error.name} is not installed: {TRAIN}", err=True)
+        raise typer.Exit(1)
 
 
 app = typer.Typer(

@@ -14,6 +14,8 @@ class InputError(ValueError):
     """
 
 
+# What installs the packages that predict and serve do without.
+TRAIN = 'pip install "facemask[train]"'
 SHOWN = 10  # of a list in a message
 
 

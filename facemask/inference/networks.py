@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from facemask.errors import InputError
+from facemask.errors import TRAIN, InputError
 from facemask.inference import runtime
 from facemask.inference.detect import Detections
 from facemask.inference.detect import detect as detect_with
@@ -16,7 +16,6 @@ from facemask.io import read_json
 
 CLASSES = ("with_mask", "without_mask")  # of networks that see the crop of one face
 CONFIDENCE = 0.3  # from which on a detector that was not exported reports a face
-EXTRA = 'pip install "facemask[train]"'
 
 
 class Predictor(NamedTuple):
@@ -69,7 +68,7 @@ def _of_folder(folder: Path, conf: float | None, size: int | None, tiles: int | 
         raise
     except ModuleNotFoundError as error:
         raise InputError(
-            f"{folder} needs TensorFlow and Keras, and {error.name} is not installed: {EXTRA}"
+            f"{folder} needs TensorFlow and Keras, and {error.name} is not installed: {TRAIN}"
         ) from None
     except Exception as error:  # Keras' own are of many kinds
         raise InputError(
