@@ -13,6 +13,7 @@ from dvc.utils.cli_parse import to_path_overrides
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from ruamel.yaml import YAML
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from facemask import cli, params
 from facemask.config.files import ELSEWHERE, STUDY
@@ -149,4 +150,15 @@ def test_documented_commands_of_facemask_parse(page):
 
 def test_python_code_stands_where_the_tests_of_stages_run_it():
     pages = [page for page in PAGES for _ in blocks(page, "python")]
-    assert pages == ["docs/detector.md", "docs/experiments.md", "docs/localizers.md"]
+    assert pages == ["docs/detector.md", "docs/experiments.md", "docs/localizers.md", "docs/use.md"]
+
+
+def test_the_documented_code_finds_what_the_command_finds(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (text,) = blocks("docs/use.md", "python")
+    found = {}
+    exec(text, found)
+    assert len(found["found"].xyxy) >= 3
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    result = CliRunner().invoke(cli.app, ["predict", "docs/example.jpg", "--json", "--no-save"])
+    assert names == [face["name"] for face in json.loads(result.stdout)["faces"]]
