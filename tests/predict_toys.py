@@ -1,6 +1,7 @@
 """What tests of `facemask predict` share: the command, its files, images that are none."""
 
 import json
+import signal
 import struct
 import subprocess
 import sys
@@ -50,12 +51,14 @@ def refused(*arguments):
 
 def process(*arguments, **options):
     """The command as a process of its own, begun."""
+    # A test that runs in the background would hand on that SIGINT is ignored.
     return subprocess.Popen(
         [sys.executable, "-m", "facemask", "predict", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
 
