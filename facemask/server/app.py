@@ -146,7 +146,7 @@ def build(
     _add_page(app)
     _add_model(app, detector, file, limits)
 
-    # Any: FastAPI reads the annotations of routes, and their answers are made here.
+    # Any: FastAPI reads the annotations of routes, and their responses are made here.
     @app.post("/predict", responses={200: {"model": Predictions}, **REFUSED}, openapi_extra=BODY)
     async def predict(request: Request, options: Annotated[Options, Query()]) -> Response:
         """Find the faces of an image."""
@@ -195,7 +195,7 @@ def _add_model(app: FastAPI, detector: runtime.Detector, file: Path, limits: Lim
 
     @app.get("/health")
     def health() -> Response:
-        """Say which model answers, and whether a browser can run it itself."""
+        """Say which model predicts, and whether a browser can run it itself."""
         return JSONResponse({**about, "browser": IN_BROWSER.is_file()})
 
     # By its hash, so that a browser fetches a model once.

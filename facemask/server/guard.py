@@ -74,7 +74,7 @@ class Guard:
     """The outermost ASGI application.
 
     Args:
-        app: what answers the requests that pass.
+        app: what handles the requests that pass.
         limits: of them.
         hosts: names that a Host header may have, besides those of this machine.
     """
