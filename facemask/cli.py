@@ -96,8 +96,8 @@ def predict(
     runs/predict/1, 2, …
     """
     try:
-        from facemask.inference.predict_files import predict as predict_on
-        from facemask.inference.run import Options
+        from facemask.predict.files import predict as predict_on
+        from facemask.predict.run import Options
 
         options = Options(
             conf, size, tiles, model, json, voc, crop, blur, show, not no_save, to, allow_download

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from facemask.inference.ahead import HELD, PIXELS, ahead, behind
+from facemask.predict.ahead import HELD, PIXELS, ahead, behind
 
 
 def test_results_have_the_order_of_the_jobs():

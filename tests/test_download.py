@@ -11,7 +11,7 @@ import pytest
 from predict_toys import EXAMPLE, predict, process
 
 from facemask.errors import InputError
-from facemask.inference.download import Limits, download, name_of
+from facemask.predict.download import Limits, download, name_of
 
 SECRET = "secret.txt"
 

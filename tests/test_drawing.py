@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from facemask.inference.detect import Detections
-from facemask.inference.drawing import LOOKS, PALETTE, annotate, blur, cut_out, look_of
+from facemask.predict.drawing import LOOKS, PALETTE, annotate, blur, cut_out, look_of
 
 CLASSES = ("with_mask", "without_mask", "mask_weared_incorrect", "another_class")
 

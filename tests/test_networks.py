@@ -13,10 +13,11 @@ from facemask import params
 from facemask.config.detector import ResolvedDetector
 from facemask.config.training import ResolvedExperiment
 from facemask.errors import InputError
-from facemask.inference import crop, detector, networks, runtime
+from facemask.inference import crop, detector, runtime
 from facemask.inference.detect import detect
 from facemask.models import study_networks
 from facemask.models.detector import build_detector
+from facemask.predict import networks
 
 CONFIG = params.read(ROOT)
 

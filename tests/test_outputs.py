@@ -8,9 +8,9 @@ from lxml import etree
 from facemask.data import voc
 from facemask.data.decode import decode
 from facemask.errors import InputError
-from facemask.inference import outputs
 from facemask.inference.detect import Detections
-from facemask.inference.sources import Item
+from facemask.predict import outputs
+from facemask.predict.sources import Item
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ from predict_toys import (
 import facemask
 from facemask.data import annotations, images
 from facemask.data.decode import read_rgb
-from facemask.inference import predict_files, video
 from facemask.inference.runtime import as_records
+from facemask.predict import video
 
 CLASSES = {"with_mask": "with_mask", "without_mask": "without_mask"}
 CLASSES |= {"mask_weared_incorrect": "with_mask"}
@@ -409,7 +409,7 @@ def peak_memory(source):
     code = (
         "import resource\n"
         "from facemask.cli import app\n"
-        "from facemask.inference import ahead\n"
+        "from facemask.predict import ahead\n"
         "ahead.PIXELS = 3_000_000\n"
         f"try:\n    app(['predict', {source!r}])\n"
         "finally:\n    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)\n"
@@ -454,7 +454,7 @@ def test_a_webcam_is_predicted_on_until_it_ends(monkeypatch):
         assert number == 0
         yield Camera()
 
-    monkeypatch.setattr(predict_files.video, "open_webcam", opened)
+    monkeypatch.setattr(video, "open_webcam", opened)
     done = predict("0", "--json", code=1)
     numbers = [each["frame"] for each in done.records]
     assert numbers == sorted(set(numbers))

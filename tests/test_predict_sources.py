@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from facemask.errors import InputError
-from facemask.inference.sources import Item, find
+from facemask.predict.sources import Item, find
 
 
 @pytest.fixture(autouse=True)

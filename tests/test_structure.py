@@ -15,6 +15,7 @@ LAYERS = [
     ("models",),
     ("training",),
     ("inference",),
+    ("predict",),
     ("reporting",),
     ("server",),
     ("records", "printed", "cli", "__main__"),

@@ -9,7 +9,7 @@ import pytest
 from predict_toys import write_video
 
 from facemask.errors import InputError
-from facemask.inference.video import frames, newest, open_file, open_webcam, writer
+from facemask.predict.video import frames, newest, open_file, open_webcam, writer
 
 
 def shades(count, width=64, height=48):

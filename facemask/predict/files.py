@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from facemask.data.decode import Decoded, decode, pixels, read
 from facemask.errors import InputError
-from facemask.inference import drawing, networks, outputs, runtime, video, window
-from facemask.inference.ahead import ahead, behind
+from facemask.inference import runtime
 from facemask.inference.detect import Detections
-from facemask.inference.download import download, name_of
-from facemask.inference.run import (
+from facemask.predict import drawing, networks, outputs, video, window
+from facemask.predict.ahead import ahead, behind
+from facemask.predict.download import download, name_of
+from facemask.predict.run import (
     INTERRUPTED,
     Options,
     Run,
@@ -32,7 +33,7 @@ from facemask.inference.run import (
     summary,
     write_files,
 )
-from facemask.inference.sources import Item, find
+from facemask.predict.sources import Item, find
 
 MANY = 100  # images, from which on progress is shown in a log too
 MAX_BYTES = 1_000_000_000  # of an image's file; 130 million pixels of 16 bits take 780 MB

@@ -14,8 +14,8 @@ import numpy as np
 
 from facemask.errors import REMEDIES, InputError, listed
 from facemask.inference.detect import Detections
-from facemask.inference.sources import RECORD, Item
 from facemask.io import atomic_write, write_text
+from facemask.predict.sources import RECORD, Item
 
 PARENT = Path("runs/predict")
 LONGEST = 100  # characters of a name's stem, at most 4 bytes each; systems take 255 bytes

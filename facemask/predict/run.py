@@ -10,9 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from facemask.errors import InputError
-from facemask.inference import drawing, networks, outputs, runtime
+from facemask.inference import runtime
 from facemask.inference.detect import Detections
-from facemask.inference.sources import Item
+from facemask.predict import drawing, networks, outputs
+from facemask.predict.sources import Item
 
 INTERRUPTED = 130  # the exit code of a shell's command after Ctrl-C
 

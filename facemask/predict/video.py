@@ -17,8 +17,8 @@ import numpy as np
 
 from facemask.data.decode import MAX_PIXELS
 from facemask.errors import InputError
-from facemask.inference.ahead import ahead
 from facemask.io import atomic_write
+from facemask.predict.ahead import ahead
 
 # How files of VIDEOS begin. FFmpeg goes by contents, and would take a text for a playlist that
 # names other files and addresses.

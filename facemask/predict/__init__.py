@@ -1,0 +1,1 @@
+"""The command predict: sources, runs, drawings and files of its results."""
