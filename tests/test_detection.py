@@ -538,6 +538,14 @@ def test_a_face_of_the_wrong_class_is_no_other_error_for_its_lesser_score() -> N
     assert found["errors"]["cls"] > 0
 
 
+def test_of_two_equal_classes_a_detection_is_of_the_first() -> None:
+    """It would else be right once and a false alarm once."""
+    faces = faces_of([(name, 0, 0, 40, 40, WITH) for name in "abcd"])
+    tied = exact(faces, 0.6).assign(score_without_mask=0.6)
+    expected = measured(faces, exact(faces, 0.6), list("abcd"))
+    assert measured(faces, tied, list("abcd"))["errors"] == pytest.approx(expected["errors"])
+
+
 @pytest.mark.parametrize("kind", ["miss", "bkg", "cls", "dupe", "loc"])
 def test_errors_are_of_the_kind_that_was_made(kind: str) -> None:
     """Two faces in each image; errors are the more confident, so that they cost precision."""

@@ -111,7 +111,8 @@ def _results(
     boxes[:, 2:] -= boxes[:, :2]
     scores = group_scores(detections, groups)
     if one_each:
-        scores = np.where(scores == scores.max(axis=1, keepdims=True), scores, 0)
+        best = scores.argmax(axis=1)[:, None]  # of equal ones the first
+        scores = np.where(np.arange(len(groups)) == best, scores, 0)
     return [
         {"image_id": image, "category_id": k, "bbox": box, "score": score}
         for k, column in enumerate(scores.T, start=1)
