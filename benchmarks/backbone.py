@@ -12,15 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
 import pandas as pd
 
 from benchmarks.common import alternate, median, report, study
 from benchmarks.products import operations, product_rate
 from facemask import params
 from facemask.config.training import ResolvedExperiment, ResolvedSearch
-from facemask.data.arrays import in_batches
-from facemask.models import backbones
+from facemask.data.arrays import Shards
+from facemask.models import backbones, features
 from facemask.training import classifier, hyperband, loop
 from stages.common import DATA, config_file
 
@@ -30,7 +29,7 @@ ROUNDS = 2
 
 
 def through_the_backbone(
-    experiment: ResolvedExperiment, backbone: keras.Model, crops: np.ndarray, splits: pd.DataFrame
+    experiment: ResolvedExperiment, backbone: keras.Model, crops: Shards, splits: pd.DataFrame
 ) -> Callable[[], keras.callbacks.History]:
     """Return a function that trains an epoch of a head on its frozen backbone, and validates."""
     head = classifier.compiled(experiment, backbone.output_shape[1:])
@@ -41,24 +40,24 @@ def through_the_backbone(
     return lambda: model.fit(train_set, validation_data=val_set, verbose=0, shuffle=False)
 
 
-def extract(backbone: keras.Model, crops: np.ndarray) -> None:
+def extract(backbone: keras.Model, crops: Shards) -> None:
     """Run a backbone over all crops, as the stage does."""
-    for batch in in_batches(crops, "extract"):
-        backbone.predict_on_batch(batch)
+    for start in range(0, len(crops), features.ROWS):
+        features.pooled(backbone, crops[start : start + features.ROWS])
 
 
 def main() -> None:
     """Measure."""
     config = params.read()
     weights, other = config.datasets[config.dataset].weights, config.backbones[OTHER]
-    one, features, splits = study(NAME)
+    one, inputs, splits = study(NAME)
     splits = splits[splits["split"].isin(["train", "val"])]
     backbone, _ = backbones.build_backbone(config.backbones[BACKBONE], weights)
-    crops = np.load(DATA / f"crops/{one.input_size}/inputs.npy", mmap_mode="r")
+    crops = Shards(DATA / f"crops/{one.input_size}")
     epoch = through_the_backbone(one, backbone, crops, splits)
 
     others, _ = backbones.build_backbone(other, weights)
-    smaller = np.load(DATA / f"crops/{other.input_size}/inputs.npy", mmap_mode="r")
+    smaller = Shards(DATA / f"crops/{other.input_size}")
     rates: list[float] = []
     seconds = median(
         alternate(
@@ -92,10 +91,10 @@ def main() -> None:
         for name, experiment in heads.items():
             start = time.perf_counter()
             file = Path(folder, "model.keras")
-            history = classifier.train(experiment, features, splits, file, Path(folder, name))
+            history = classifier.train(experiment, inputs, splits, file, Path(folder, name))
             trained[name], epochs[name] = time.perf_counter() - start, len(history)
         start = time.perf_counter()
-        _, summary, *_ = hyperband.search(chosen, features, splits, Path(folder, "search"))
+        _, summary, *_ = hyperband.search(chosen, inputs, splits, Path(folder, "search"))
         searched = time.perf_counter() - start
     cases = {
         f"{NAME}: {epochs[NAME]} epochs": (

@@ -10,12 +10,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from facemask.config.training import ResolvedExperiment
+from facemask.data.arrays import Shards
 from stages.common import DATA, config_file
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,10 +42,10 @@ def median(seconds: Mapping[str, list[float]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def study(name: str) -> tuple[ResolvedExperiment, np.ndarray, pd.DataFrame]:
+def study(name: str) -> tuple[ResolvedExperiment, Shards, pd.DataFrame]:
     """Return an experiment of the study, its inputs and the splits, as its training has them."""
     experiment = ResolvedExperiment.model_validate_json(config_file("study", name).read_bytes())
-    inputs = np.load(DATA / experiment.inputs / "inputs.npy", mmap_mode="r")
+    inputs = Shards(DATA / experiment.inputs)
     return experiment, inputs, pd.read_csv(DATA / "splits.csv")
 
 

@@ -26,7 +26,7 @@ def measure(
 ) -> dict[str, float]:
     """Time decoding and packing; `folder` is where to."""
     paths = [images / name for name in pd.concat([samples, extra])["image"].unique()]
-    outputs = {size: folder / f"{size}.npy" for size in config.arrays.sizes}
+    outputs = {size: folder / str(size) for size in config.arrays.sizes}
     max_side, threads = config.arrays.max_side, workers(config.workers)
 
     def decode() -> None:

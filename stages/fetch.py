@@ -1,10 +1,8 @@
 """Bring the dataset into data/raw and take an inventory of its images."""
 
-import numpy as np
-
 from facemask import params
 from facemask.data import copies, images, sources
-from facemask.io import atomic_write, write_csv, write_json
+from facemask.io import write_csv, write_json
 from stages.common import DATA, RAW, run_stage, workers
 
 
@@ -16,11 +14,10 @@ def fetch() -> None:
     with copies.replacing(RAW) as folder:
         origins, skipped = sources.fetch(source, folder)
         paths = sources.image_paths(folder)
-        table, thumbnails, issues = images.inventory(paths, workers(config.workers))
+        thumbnails = DATA / "thumbnails.npy"
+        table, issues = images.inventory(paths, workers(config.workers), thumbnails)
         copies.record(folder, origins, table)
     write_csv(table, DATA / "images.csv")
-    with atomic_write(DATA / "thumbnails.npy") as part:
-        np.save(part, thumbnails)
     found = [issue._asdict() for issue in [*skipped, *issues]]
     write_json({"issues": found}, DATA / "issues.json")
 

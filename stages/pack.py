@@ -8,9 +8,9 @@ from stages.common import DATA, RAW, run_stage, workers
 
 
 def pack() -> None:
-    """Write crops/<size>/inputs.npy and crops/native."""
+    """Write crops/<size>, which `arrays.Shards` reads, and crops/native, which `Crops` does."""
     config = params.read()
-    outputs = {size: DATA / f"crops/{size}/inputs.npy" for size in config.arrays.sizes}
+    outputs = {size: DATA / f"crops/{size}" for size in config.arrays.sizes}
     samples, extra = (pd.read_csv(DATA / f"{name}samples.csv") for name in ("", "extra_"))
     arrays.pack(
         samples,

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from facemask import params
 from facemask.config import Config
+from facemask.data.arrays import Shards
 from facemask.io import read_json, write_csv, write_text
 from facemask.reporting import assets, history, leaderboard, report, sections
 from facemask.reporting.run import Run, experiment_names
@@ -28,7 +28,7 @@ def write_report() -> None:
         images=RAW / "images",
         faces=pd.read_csv(DATA / "annotations.csv"),
         samples=pd.read_csv(DATA / "splits.csv"),
-        crops=np.load(DATA / f"crops/{max(config.arrays.sizes)}/inputs.npy", mmap_mode="r"),
+        crops=Shards(DATA / f"crops/{max(config.arrays.sizes)}"),
         crop=config.crop,
         ranking=leaderboard.ranked(run)[1],
         metrics=run.metrics,

@@ -6,12 +6,12 @@ from stages.keras_import import keras
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from dvclive.keras import DVCLiveCallback
 from dvclive.live import Live
 
 from facemask.config.training import ResolvedExperiment
+from facemask.data.arrays import Shards
 from facemask.inference.predict import predict
 from facemask.io import read_json, write_json, write_text
 from facemask.resolve import with_values
@@ -37,7 +37,7 @@ def train(pipeline: str, name: str, search: str | None = None) -> None:
         experiment = with_values(experiment, read_json(DATA / f"searches/{search}.json"))
         name = f"{search}_tuned"
     source, models, state = DATA / experiment.inputs, MODELS / name, STATE / "train" / name
-    inputs = np.load(source / "inputs.npy", mmap_mode="r")
+    inputs = Shards(source)
     splits = pd.read_csv(DATA / "splits.csv")
     samples = splits[splits["split"] != "unused"]
     backbone = read_json(source / "backbone.json") if (source / "backbone.json").exists() else {}

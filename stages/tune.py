@@ -5,11 +5,11 @@ import stages.keras_import  # noqa: F401
 # isort: split
 import shutil
 
-import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from facemask.config.training import ResolvedSearch
+from facemask.data.arrays import Shards
 from facemask.io import write_csv, write_json
 from facemask.training.hyperband import search
 from stages.common import DATA, RECORDS, STATE, config_file, run_stage
@@ -22,7 +22,7 @@ def tune(name: str) -> None:
     settings = ResolvedSearch.model_validate_json(
         config_file("study", f"searches/{name}").read_bytes()
     )
-    inputs = np.load(DATA / settings.inputs / "inputs.npy", mmap_mode="r")
+    inputs = Shards(DATA / settings.inputs)
     state = STATE / "tune" / name
     best, summary, trials, epochs = search(
         settings, inputs, pd.read_csv(DATA / "splits.csv"), state

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from toys import packed_crops
 
 from facemask import params
 from facemask.config.localizer import ResolvedLocalizer
-from facemask.data.arrays import Crops, native_shapes
 
 ROOT = Path(__file__).parents[1]
 SIZE = 64
@@ -40,10 +40,7 @@ def squares(folder):
         rows.append((number, 0, 0, width, height, x, y, x + side, y + side, number % 2, split))
     names = ["sample", "x0", "y0", "x1", "y1", "box_x0", "box_y0", "box_x1", "box_y1", "label"]
     splits = pd.DataFrame(rows, columns=[*names, "split"]).assign(image="a.png", face=0, flip=0)
-    np.save(folder / "pixels.npy", np.concatenate([image.ravel() for image in images]))
-    shapes, _ = native_shapes(splits, 1000)
-    pd.DataFrame(shapes, columns=["width", "height"]).to_csv(folder / "shapes.csv", index=False)
-    return Crops(folder), splits
+    return packed_crops(folder, images), splits
 
 
 def colours(image):

@@ -1,5 +1,6 @@
 """Packed inputs, against cutting and resizing each crop by itself."""
 
+import pickle
 from collections import Counter
 
 import cv2
@@ -7,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from facemask.data import arrays
 from facemask.data.affine import resize
-from facemask.data.arrays import Crops, in_batches, native_shapes, pack, shrunk
+from facemask.data.arrays import Crops, Shards, pack, shrunk
 from facemask.errors import InputError
 
 SIZES = (16, 40)
@@ -43,16 +45,21 @@ def samples():
 
 
 def packed(samples, folder, out, workers=2, extra=None):
-    outputs = {size: out / f"{size}.npy" for size in SIZES}
+    outputs = {size: out / str(size) for size in SIZES}
     extra = samples[:0] if extra is None else extra
     pack(samples, extra, folder, outputs, out / "own", LIMIT, workers)
-    return {size: np.load(path) for size, path in outputs.items()}
+    return {size: Shards(path)[:] for size, path in outputs.items()}
+
+
+def files(folder):
+    """The contents of all files below a folder, by their paths in it."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def test_rows_are_the_crops_cut_and_stretched_one_by_one(images, samples, tmp_path):
     folder, scenes = images
-    arrays = packed(samples, folder, tmp_path)
-    for size, array in arrays.items():
+    for size, array in packed(samples, folder, tmp_path).items():
         assert array.dtype == np.uint8
         assert array.shape == (len(samples), size, size, 3)
         for row in samples.itertuples():
@@ -65,8 +72,7 @@ def test_rows_are_the_crops_cut_and_stretched_one_by_one(images, samples, tmp_pa
 
 
 def test_a_flip_is_the_mirror_image_of_its_crop(images, samples, tmp_path):
-    arrays = packed(samples, images[0], tmp_path)
-    for array in arrays.values():
+    for array in packed(samples, images[0], tmp_path).values():
         for crop, flip in ((1, 4), (2, 5)):
             difference = array[flip].astype(int) - np.flip(array[crop], axis=1)
             assert np.abs(difference).max() <= 1  # rounding of the resize alone
@@ -109,19 +115,17 @@ def test_of_small_crops_there_are_no_squares(images, samples, tmp_path, first):
     found = packed(samples[:first], images[0], tmp_path, extra=samples[first:])
     for size in SIZES:
         np.testing.assert_array_equal(found[size], expected[size][:first])
-    for name in ("pixels.npy", "shapes.csv"):
-        assert (tmp_path / "own" / name).read_bytes() == (every / "own" / name).read_bytes()
+    assert files(tmp_path / "own") == files(every / "own")
 
 
 def test_a_table_of_small_crops_without_rows_may_come_from_a_file(images, samples, tmp_path):
     samples[:0].to_csv(tmp_path / "small.csv", index=False)
-    arrays = packed(samples, images[0], tmp_path, extra=pd.read_csv(tmp_path / "small.csv"))
-    assert len(arrays[SIZES[0]]) == len(samples)
+    made = packed(samples, images[0], tmp_path, extra=pd.read_csv(tmp_path / "small.csv"))
+    assert len(made[SIZES[0]]) == len(samples)
 
 
 def test_a_crop_as_thin_as_can_be_keeps_a_pixel():
-    samples = pd.DataFrame({"x0": [0], "y0": [5], "x1": [1000], "y1": [6]})
-    assert native_shapes(samples, 100) == ([(100, 1)], [0, 300])
+    assert shrunk(np.zeros((1, 1000, 3), np.uint8), 100).shape == (1, 100, 3)
 
 
 def test_resize_against_means_of_blocks():
@@ -183,8 +187,40 @@ def test_an_image_gone_since_is_reported_by_name(images, samples, tmp_path, dama
         packed(samples, images[0], tmp_path)
 
 
-def test_batches_are_all_rows_in_order():
-    array = np.arange(70).reshape(35, 2)
-    batches = list(in_batches(array, "rows", 8))
-    assert [len(batch) for batch in batches] == [8, 8, 8, 8, 3]
-    np.testing.assert_array_equal(np.concatenate(batches), array)
+@pytest.fixture
+def in_shards(images, samples, tmp_path, monkeypatch):
+    """The same samples in one shard and in two, of an image each."""
+    expected = packed(samples, images[0], tmp_path / "one")
+    monkeypatch.setattr(arrays, "IMAGES", 1)
+    packed(samples, images[0], tmp_path / "two")
+    return expected[SIZES[0]], tmp_path
+
+
+def test_shards_are_read_as_one_array(in_shards):
+    expected, folder = in_shards
+    shards = Shards(folder / f"two/{SIZES[0]}")
+    assert [len(file) for file in shards.files] == [3, 3]
+    assert (len(shards), shards.shape, shards.dtype) == (6, expected.shape, np.uint8)
+    for rows in (3, slice(1, 5), slice(0, 0), np.array([5, 0, 0, 3]), slice(None)):
+        np.testing.assert_array_equal(shards[rows], expected[rows])
+    with pytest.raises(IndexError):
+        shards[np.array([6])]
+
+
+def test_crops_of_shards_are_those_of_one(in_shards):
+    one, two = (Crops(in_shards[1] / f"{name}/own") for name in ("one", "two"))
+    assert (len(one.files), len(two.files)) == (1, 2)
+    for sample in range(6):
+        np.testing.assert_array_equal(one[sample], two[sample])
+
+
+def test_shards_travel_as_the_folder_they_lie_in(in_shards):
+    for opened in (Shards(in_shards[1] / f"two/{SIZES[0]}"), Crops(in_shards[1] / "two/own")):
+        data = pickle.dumps(opened)
+        assert len(data) < 500
+        np.testing.assert_array_equal(pickle.loads(data)[4], opened[4])
+
+
+def test_without_a_sample_there_is_an_array_without_rows(images, samples, tmp_path):
+    made = packed(samples[:0], images[0], tmp_path)
+    assert made[SIZES[0]].shape == (0, SIZES[0], SIZES[0], 3)

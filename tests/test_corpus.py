@@ -429,7 +429,7 @@ CASES = {
 def look(folder, raw, classes=CLASSES):
     """What the stages fetch and parse do."""
     _, skipped = sources.fetch(str(folder), raw)
-    table, _, found = inventory(sources.image_paths(raw), 2)
+    table, found = inventory(sources.image_paths(raw), 2, raw.parent / "small.npy")
     paths = sorted((raw / "annotations").iterdir())
     return annotations.parse(paths, table, classes, [*skipped, *found])
 

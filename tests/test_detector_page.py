@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_detection import CLASSES, WITH, WITHOUT, match, random_scene
+from toys import packed_crops
 
 from facemask.columns import CORNERS, SCORE
-from facemask.data.arrays import Crops
 from facemask.evaluation import detection_metrics
 from facemask.reporting import detector_assets, detector_page, detector_plots, model_card
 
@@ -37,10 +37,7 @@ def scene(tmp_path):
                 faces.append((*box, WITH))
             if colour in (RED, BLUE):
                 found.append((*box, 0.9, 0.1, 0.0))
-        pixels.append(image.ravel())
-    np.save(tmp_path / "pixels.npy", np.concatenate(pixels))
-    sides = [[PACKED, PACKED]] * len(PLACES)
-    pd.DataFrame(sides, columns=["width", "height"]).to_csv(tmp_path / "shapes.csv", index=False)
+        pixels.append(image)
     samples = pd.DataFrame(
         {
             "sample": range(len(PLACES)), "image": [f"{n}.png" for n in range(len(PLACES))],
@@ -53,7 +50,7 @@ def scene(tmp_path):
         pd.DataFrame(faces, columns=[*columns, "name"]),
         pd.DataFrame(found, columns=[*columns, *(SCORE + name for name in CLASSES)]),
     )
-    return Crops(tmp_path), samples, *tables
+    return packed_crops(tmp_path, pixels), samples, *tables
 
 
 def area(path, colour):

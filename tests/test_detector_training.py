@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from toys import packed_crops
 
 from facemask import params
 from facemask.config.detector import ResolvedDetector
 from facemask.data.affine import PADDING
-from facemask.data.arrays import Crops
 from facemask.data.image_faces import Faces
 from facemask.models.detector import stride
 from facemask.training import checkpoint, detector, scenes
@@ -54,14 +54,11 @@ def scenes_of(folder, images=IMAGES):
         image = np.zeros((height, width, 3), np.uint8)
         for x, y, wide, high, label in faces:
             image[y : y + high, x : x + wide, label] = 255
-        pixels.append(image.ravel())
+        pixels.append(image)
         table = np.array(faces, float).reshape(-1, 5)
         boxes = np.column_stack([table[:, :2], table[:, :2] + table[:, 2:4]])
         every.append(Faces(boxes, table[:, 4].astype(int)))
-    np.save(folder / "pixels.npy", np.concatenate(pixels))
-    shapes = pd.DataFrame([sides for sides, _ in images], columns=["width", "height"])
-    shapes.to_csv(folder / "shapes.csv", index=False)
-    return Scenes(Crops(folder), every)
+    return Scenes(packed_crops(folder, pixels), every)
 
 
 @pytest.fixture(scope="module")

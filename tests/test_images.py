@@ -44,7 +44,7 @@ def is_read(folder, data):
 
 def issues_of(folder, data, name="a.png"):
     (folder / name).write_bytes(data)
-    return images.inventory([folder / name], 1)[2]
+    return images.inventory([folder / name], 1, folder / "small.npy")[1]
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +273,8 @@ def test_an_image_is_turned_by_its_orientation(tmp_path, scene, form, orientatio
     np.testing.assert_array_equal(read(tmp_path, data), np.asarray(shown.convert("RGB")))
     suffix = BY_FORMAT.get(form, ".jpg")
     (tmp_path / f"a{suffix}").write_bytes(data)
-    table, _, found = images.inventory([tmp_path / f"a{suffix}"], 1)
+    paths = [tmp_path / f"a{suffix}"]
+    table, found = images.inventory(paths, 1, tmp_path / "small.npy")
     expected = orientation if orientation <= 8 else 1
     assert table.loc[0, ["width", "height", "orientation"]].tolist() == [*shown.size, expected]
     assert [each.severity for each in found] == ["warning"] * (expected > 1)
@@ -476,7 +477,7 @@ def test_a_file_that_is_no_image_is_reported_by_name(tmp_path, spoil):
     spoil(tmp_path / "gone.png")
     with pytest.raises(InputError, match=r"gone\.png"):
         decode.read_rgb(tmp_path / "gone.png")
-    [issue] = images.inventory([tmp_path / "gone.png"], 1)[2]
+    [issue] = images.inventory([tmp_path / "gone.png"], 1, tmp_path / "small.npy")[1]
     assert (issue.file, issue.severity) == ("gone.png", "error")
 
 
@@ -486,7 +487,8 @@ def test_inventory_lists_all_broken_files_at_once(tmp_path, draw_scene):
         path.write_bytes(encoded(Image.fromarray(draw_scene(seed)), "PNG"))
     paths[1].write_bytes(b"no image")
     paths[3].write_bytes(paths[0].read_bytes()[:200])
-    table, thumbnails, issues = images.inventory(paths, 2)
+    table, issues = images.inventory(paths, 2, tmp_path / "small.npy")
+    thumbnails = np.load(tmp_path / "small.npy")
     assert list(table["image"]) == ["0.png", "2.png"]
     assert thumbnails.shape == (2, images.THUMBNAIL, images.THUMBNAIL)
     assert [(each.file, each.severity) for each in issues] == [
@@ -500,7 +502,8 @@ def test_inventory_describes_each_image(tmp_path, draw_scene):
     paths = [tmp_path / f"{seed}.png" for seed in range(3)]
     for path, scene in zip(paths, scenes, strict=True):
         path.write_bytes(encoded(Image.fromarray(scene), "PNG"))
-    table, thumbnails, issues = images.inventory(paths, 2)
+    table, issues = images.inventory(paths, 2, tmp_path / "small.npy")
+    thumbnails = np.load(tmp_path / "small.npy")
     assert issues == []
     assert list(table.columns) == ["image", "width", "height", "orientation", "sha256"]
     assert list(table["image"]) == ["0.png", "1.png", "2.png"]

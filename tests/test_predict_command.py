@@ -189,7 +189,7 @@ def test_annotations_are_read_back_by_the_project():
     path = lossless()
     (record,) = predict(path, "--voc", "--json").records
     (xml,) = Path("runs/predict/1/annotations").iterdir()
-    inventory, _, issues = images.inventory([path], 1)
+    inventory, issues = images.inventory([path], 1, Path("small.npy"))
     table, validation = annotations.parse([xml], inventory, CLASSES, issues)
     assert validation["issues"] == []
     boxes = [[face["box"][key] for key in ("x1", "y1", "x2", "y2")] for face in record["faces"]]
@@ -201,7 +201,8 @@ def test_annotations_are_read_back_by_the_project():
 def test_an_image_without_faces_gets_an_annotation_too():
     cv2.imwrite("grey.png", np.full((50, 60, 3), 90, np.uint8))
     predict("grey.png", "--voc")
-    inventory, _, issues = images.inventory([Path("grey.png"), lossless("b.png")], 1)
+    paths = [Path("grey.png"), lossless("b.png")]
+    inventory, issues = images.inventory(paths, 1, Path("small.npy"))
     predict("b.png", "--voc")
     xml = [Path("runs/predict/1/annotations/grey.xml"), Path("runs/predict/2/annotations/b.xml")]
     _, validation = annotations.parse(xml, inventory, CLASSES, issues)

@@ -31,8 +31,10 @@ NEAR = {(156, 545), (287, 478), (327, 699), (74, 354), (435, 554), (61, 451), (5
 
 
 @pytest.fixture(scope="module")
-def looked_at():
-    found, thumbnails, issues = inventory(sorted(Path(DATASET, "images").iterdir()), 2)
+def looked_at(tmp_path_factory):
+    file = tmp_path_factory.mktemp("inventory") / "thumbnails.npy"
+    found, issues = inventory(sorted(Path(DATASET, "images").iterdir()), 2, file)
+    thumbnails = np.load(file)
     assert issues == []
     return found, thumbnails
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from facemask import params
 from facemask.config.training import ResolvedExperiment
+from facemask.data.arrays import Crops
 from facemask.training import classifier
 
 CONFIG = params.read(Path(__file__).parents[1])
@@ -213,3 +214,15 @@ def metrics(
 def assert_same_weights(one: keras.Model, other: keras.Model) -> None:
     for here, there in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(here, there)
+
+
+def packed_crops(folder, images, shard=4):
+    """Images, uint8 (h, w, 3), as `arrays.Crops` reads them from a folder."""
+    sides = [image.shape[1::-1] for image in images]
+    table = pd.DataFrame(sides, columns=["width", "height"])
+    table["shard"] = np.arange(len(images)) // shard
+    table.to_csv(folder / "shapes.csv", index=False)
+    for number in table["shard"].unique():
+        some = images[number * shard : (number + 1) * shard]
+        np.save(folder / f"{number:05d}.npy", np.concatenate([image.ravel() for image in some]))
+    return Crops(folder)

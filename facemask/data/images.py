@@ -2,17 +2,17 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
+from facemask import cluster
 from facemask.data.decode import FORMATS, Decoded, decode, depth_of, read
 from facemask.data.issues import Issue
 from facemask.errors import InputError
+from facemask.io import atomic_write, new_array
 
 THUMBNAIL = 128  # side, px
 DOUBTFUL = (13, 14)  # bits of samples that may have been taken with 14
@@ -24,25 +24,35 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     return cv2.resize(gray, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
 
 
-def inventory(paths: Sequence[Path], workers: int) -> tuple[pd.DataFrame, np.ndarray, list[Issue]]:
+def inventory(
+    paths: Sequence[Path], workers: int, thumbnails: Path
+) -> tuple[pd.DataFrame, list[Issue]]:
     """Describe each image, decoding it once, in as many threads as there are workers.
+
+    Args:
+        paths: of the images.
+        workers: how many threads.
+        thumbnails: the .npy file to write, of the `thumbnail` of each row: uint8 (N, s, s).
 
     Returns:
         One row per readable image: image (file name), width, height (px, as it is shown),
-        orientation (EXIF's, 1 to 8; 1 if there is none), sha256 of the file; the `thumbnail` of
-        each row, uint8 (N, s, s); and the issues of all images.
+        orientation (EXIF's, 1 to 8; 1 if there is none), sha256 of the file; and the issues of all
+        images.
     """
-    with ThreadPoolExecutor(workers) as pool:
-        results = list(tqdm(pool.map(_describe, paths), "verify", len(paths), unit="image"))
-    rows = [row for row, _, _ in results if row]
-    table = pd.DataFrame(rows, columns=["image", "width", "height", "orientation", "sha256"])
-    thumbnails = [small for row, small, _ in results if row]
-    shape = (-1, THUMBNAIL, THUMBNAIL)
-    return (
-        table,
-        np.array(thumbnails, np.uint8).reshape(shape),
-        [issue for _, _, issues in results for issue in issues],
-    )
+    rows: list[tuple[str, int, int, int, str]] = []
+    issues: list[Issue] = []
+    with atomic_write(thumbnails) as part:
+        small = new_array(part, np.uint8, (len(paths), THUMBNAIL, THUMBNAIL))
+        for row, plane, found in cluster.map(_describe, paths, "verify", "image", workers):
+            issues += found
+            if row:
+                small[len(rows)] = plane
+                rows.append(row)
+        small.flush()
+        if len(rows) < len(paths):
+            np.save(part, np.array(small[: len(rows)]))
+    columns = ["image", "width", "height", "orientation", "sha256"]
+    return pd.DataFrame(rows, columns=columns), issues
 
 
 def _describe(

@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from facemask.columns import CLASSES, true_boxes
 from facemask.config.training import ResolvedExperiment
+from facemask.data.arrays import Inputs
 from facemask.inference.table import table_of
 from facemask.models import boxes
 
@@ -14,7 +15,7 @@ BATCH = 64  # larger ones are no faster on a processor, and hold more than train
 
 
 def predict(
-    model: keras.Model, inputs: np.ndarray, samples: pd.DataFrame, experiment: ResolvedExperiment
+    model: keras.Model, inputs: Inputs, samples: pd.DataFrame, experiment: ResolvedExperiment
 ) -> pd.DataFrame:
     """Predict on samples.
 

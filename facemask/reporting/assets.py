@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from facemask.columns import BOX, true_boxes
 from facemask.config.data import Crop
+from facemask.data.arrays import Inputs
 from facemask.data.crops import partition, regions
 from facemask.data.decode import read_rgb
 from facemask.reporting import history, partition_plot, plots, search_plots, study_plots
@@ -24,7 +25,7 @@ def draw(
     images: Path,
     faces: pd.DataFrame,
     samples: pd.DataFrame,
-    crops: np.ndarray,
+    crops: Inputs,
     crop: Crop,
     ranking: pd.DataFrame,
     metrics: Mapping[str, Mapping[str, Any]],

@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras.callbacks import Callback
 
 from facemask.config.data import Section
+from facemask.data.arrays import Crops, Inputs
 from facemask.io import atomic_write
 
 SECONDS = 30  # between two states, at least; the last epoch's is always written
@@ -32,20 +33,23 @@ def state_folder(state: Path, digest: str) -> Path:
     return state / digest
 
 
-def digest(inputs: np.ndarray, splits: pd.DataFrame, settings: Section) -> str:
+def digest(inputs: Inputs | Crops, splits: pd.DataFrame, settings: Section) -> str:
     """Return 16 hex digits of all that decides the result of a run, the code included.
 
     Args:
-        inputs: crops, features or pixels, of any shape.
+        inputs: crops or features, of any shape.
         splits: the table of `splits.split`.
         settings: everything else, resolved.
     """
     # Keras Tuner is not imported for its version: it takes half a second.
     versions = [keras.__version__, tf.__version__, metadata.version("keras-tuner")]
-    about = [settings.model_dump(mode="json"), versions, inputs.shape, str(inputs.dtype)]
+    arrays = [inputs] if isinstance(inputs, np.ndarray) else [inputs.places, *inputs.files]
+    kinds = [(array.shape, str(array.dtype)) for array in arrays]
+    about = [settings.model_dump(mode="json"), versions, kinds]
     found = hashlib.sha256(json.dumps(about).encode())
     found.update(splits.to_csv(index=False).encode())
-    found.update(np.ascontiguousarray(inputs).data)
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).data)
     library = Path(__file__).parents[1]
     for pattern in CODE:
         for module in sorted(library.glob(pattern)):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from facemask.columns import true_boxes
 from facemask.config.training import ClassWeights, Experiment, LabelLoss, ResolvedExperiment
+from facemask.data.arrays import Inputs
 from facemask.errors import InputError
 from facemask.models import boxes
 from facemask.models.losses import box_loss, label_loss
@@ -21,7 +22,7 @@ from facemask.training.loop import EpochLog
 
 def train(
     experiment: ResolvedExperiment,
-    inputs: np.ndarray,
+    inputs: Inputs,
     splits: pd.DataFrame,
     model_file: Path,
     state: Path,
@@ -105,7 +106,7 @@ def compile_as(experiment: Experiment, model: keras.Model, steps: int = 1) -> No
 
 
 def datasets(
-    experiment: ResolvedExperiment, inputs: np.ndarray, splits: pd.DataFrame, log: EpochLog
+    experiment: ResolvedExperiment, inputs: Inputs, splits: pd.DataFrame, log: EpochLog
 ) -> tuple[tf.data.Dataset, tf.data.Dataset]:
     """Return the training and the validation samples in batches.
 
@@ -133,7 +134,7 @@ def datasets(
 
 
 def batches(
-    inputs: np.ndarray,
+    inputs: Inputs,
     rows: np.ndarray,
     targets: Mapping[str, np.ndarray],
     batch_size: int,
@@ -166,7 +167,7 @@ def batches(
     return loop.prefetched(read, signature, -(-len(rows) // batch_size))
 
 
-def _any_number_of(array: np.ndarray) -> tf.TensorSpec:
+def _any_number_of(array: Inputs) -> tf.TensorSpec:
     return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
 
 

@@ -50,7 +50,7 @@ def train(
     once = settings.model_copy(update={"repeats": 1})
     faces = [np.insert(np.column_stack(each), 0, k, axis=1) for k, each in enumerate(scenes.faces)]
     about = pd.concat([splits, pd.DataFrame(np.concatenate(faces))])
-    folder = checkpoint.state_folder(state, checkpoint.digest(scenes.images.pixels, about, once))
+    folder = checkpoint.state_folder(state, checkpoint.digest(scenes.images, about, once))
     train_rows, val_rows = (
         splits.loc[splits["split"] == part, "sample"].to_numpy() for part in ("train", "val")
     )

@@ -23,6 +23,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from facemask.config.training import ResolvedSearch, Search, Space
+from facemask.data.arrays import Inputs
 from facemask.errors import InputError
 from facemask.io import read_json, write_json
 from facemask.resolve import with_values
@@ -39,7 +40,7 @@ Fit = Callable[[int, Mapping[str, Any], Weights | None], tuple[History, Weights]
 
 
 def search(
-    search: ResolvedSearch, inputs: np.ndarray, splits: pd.DataFrame, state: Path
+    search: ResolvedSearch, inputs: Inputs, splits: pd.DataFrame, state: Path
 ) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Find the values of a space with which the base's head has the least validation loss.
 
@@ -126,7 +127,7 @@ def round_sizes(oracle: kt.oracles.HyperbandOracle) -> dict[tuple[int, int], int
     }
 
 
-def _trainer(search: ResolvedSearch, inputs: np.ndarray, splits: pd.DataFrame) -> Fit:
+def _trainer(search: ResolvedSearch, inputs: Inputs, splits: pd.DataFrame) -> Fit:
     base, log = search.experiment, loop.EpochLog()
     train_set, val_set = classifier.datasets(base, inputs, splits, log)
 

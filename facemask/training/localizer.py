@@ -54,7 +54,7 @@ def train(
         InputError: the weights are missing, layers do not fit, or a loss was not finite.
     """
     once = settings.model_copy(update={"repeats": 1})
-    folder = checkpoint.state_folder(state, checkpoint.digest(crops.pixels, splits, once))
+    folder = checkpoint.state_folder(state, checkpoint.digest(crops, splits, once))
     train_rows, val_rows = (splits[splits["split"] == part] for part in ("train", "val"))
     train_rows = some_images(train_rows, settings.train_fraction, settings.seed)
     return loop.fit(
