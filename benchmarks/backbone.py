@@ -18,8 +18,8 @@ from benchmarks.common import alternate, median, report, study
 from benchmarks.products import operations, product_rate
 from facemask import params
 from facemask.config.training import ResolvedExperiment, ResolvedSearch
-from facemask.data.arrays import Shards
 from facemask.models import backbones, features
+from facemask.shards import Shards
 from facemask.training import classifier, hyperband, loop
 from stages.common import DATA, config_file
 

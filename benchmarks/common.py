@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from facemask.config.training import ResolvedExperiment
-from facemask.data.arrays import Shards
+from facemask.shards import Shards
 from stages.common import DATA, config_file
 
 RESULTS = Path(__file__).parent / "results"

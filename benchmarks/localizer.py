@@ -14,8 +14,8 @@ import pandas as pd
 from benchmarks.common import alternate, median, report
 from facemask import params
 from facemask.config.localizer import ResolvedLocalizer
-from facemask.data.arrays import Crops
 from facemask.inference.localizer import predict_crops
+from facemask.shards import Crops
 from facemask.training import localizer
 from stages.common import DATA, config_file
 

@@ -29,11 +29,11 @@ from tqdm import tqdm
 from benchmarks.common import alternate, median, report
 from facemask import params
 from facemask.columns import CORNERS, SCORE
-from facemask.data.arrays import Crops
 from facemask.data.decode import read_rgb
 from facemask.evaluation import detection
 from facemask.inference import runtime
 from facemask.inference.export import FILES
+from facemask.shards import Crops
 from stages.common import DATA, EXPORTED, MODELS, RAW
 
 LEAST, OVERLAP, MOST = 0.02, 0.3, 5000  # score, overlap of two boxes, boxes of an image

@@ -53,7 +53,7 @@ def map(
         function: of a module, or a `partial` of one, as other processes import it. A file that it
             writes is that of its item alone, and written whole: an item may be worked on twice.
         items: what it is called with; as all that it returns, they can be pickled.
-        title: of the progress bar.
+        title: of the progress bar; of none if it is empty.
         unit: of the progress bar.
         workers: threads of this process; 1 is the calling one. A cluster has a number of its own,
             and each of its processes works on one item at a time. A single item needs none.
@@ -63,7 +63,7 @@ def map(
             worker does not share the project's folder.
     """
     chosen = os.environ.get(SCHEDULER, "").strip()
-    with tqdm(total=len(items), desc=title, unit=unit, disable=len(items) < 2) as bar:
+    with tqdm(total=len(items), desc=title, unit=unit, disable=not title or len(items) < 2) as bar:
         if chosen and len(items) > 1:
             results = _in_cluster(chosen, function, items)
         elif workers == 1:

@@ -65,7 +65,7 @@ def file_lock(lock: Path) -> Iterator[None]:
         yield
 
 
-def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> "np.memmap":
+def new_array(path: Path, dtype: "np.dtype | type", shape: tuple[int, ...]) -> "np.memmap":
     """Make a .npy file and map it; its place on the disk is taken at once.
 
     Raises:

@@ -5,9 +5,9 @@ from stages.keras_import import keras  # noqa: F401 - before what imports Keras
 # isort: split
 import pandas as pd
 
-from facemask.data.arrays import Crops
 from facemask.inference.detector import detect_images, load, strongest
 from facemask.io import write_csv
+from facemask.shards import Crops
 from stages.common import DATA, DETECTIONS, MODELS, detector_folder, run_stage, trained_folders
 
 

@@ -8,10 +8,10 @@ import pandas as pd
 from facemask import params
 from facemask.columns import WITH
 from facemask.config.detector import ResolvedDetector
-from facemask.data.arrays import Crops
 from facemask.data.image_faces import faces_of
 from facemask.io import read_json, write_text
 from facemask.reporting import assets, detector_assets, detector_page, detector_plots
+from facemask.shards import Crops
 from facemask.training.scenes import Scenes, augmented, pool_of
 from stages.common import DATA, DETECTIONS, MODELS, RECORDS, REPORT, run_stage
 

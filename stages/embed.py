@@ -10,7 +10,7 @@ from stages.common import DATA, RECORDS, run_stage
 
 
 def embed(name: str) -> None:
-    """Write features/<backbone>, which `arrays.Shards` reads, and whose weights it has."""
+    """Write features/<backbone>, which `shards.Shards` reads, and whose weights it has."""
     config = params.read()
     backbone, folder = config.backbones[name], DATA / "features" / name
     weights = config.datasets[config.dataset].weights

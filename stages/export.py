@@ -11,12 +11,12 @@ import pandas as pd
 
 from facemask import params
 from facemask.config.detector import Export, Images
-from facemask.data.arrays import Crops
 from facemask.evaluation import detection
 from facemask.inference import export, parity
 from facemask.inference.detector import detect_images, load_model, runner
 from facemask.io import read_json, write_json, write_text
 from facemask.reporting import model_card
+from facemask.shards import Crops
 from stages.common import DATA, EXPORTED, MODELS, RECORDS, run_stage
 
 KEPT = RECORDS / "detector"

@@ -13,10 +13,10 @@ import pandas as pd
 from facemask import params
 from facemask.columns import true_boxes
 from facemask.config.localizer import Ablation, ResolvedLocalizer
-from facemask.data.arrays import Crops
 from facemask.evaluation import error_analysis
 from facemask.io import read_json, write_text
 from facemask.reporting import assets, extensions, localizer_plots, plots
+from facemask.shards import Crops
 from facemask.training import localizer
 from stages.common import DATA, MODELS, RECORDS, REPORT, config_file, run_stage
 

@@ -8,7 +8,7 @@ from stages.common import DATA, RAW, run_stage, workers
 
 
 def pack() -> None:
-    """Write crops/<size>, which `arrays.Shards` reads, and crops/native, which `Crops` does."""
+    """Write crops/<size>, which `shards.Shards` reads, and crops/native, which `Crops` does."""
     config = params.read()
     outputs = {size: DATA / f"crops/{size}" for size in config.arrays.sizes}
     samples, extra = (pd.read_csv(DATA / f"{name}samples.csv") for name in ("", "extra_"))

@@ -11,7 +11,7 @@ from stages.common import DATA, RAW, run_stage, workers
 
 
 def pack_images() -> None:
-    """Write whole_images, which `arrays.Crops` reads."""
+    """Write whole_images, which `shards.Crops` reads."""
     config = params.read()
     samples = pd.read_csv(DATA / "whole_images.csv")
     arrays.pack(

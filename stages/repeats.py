@@ -1,11 +1,12 @@
-"""What the train and localize stages share: the repeats of a training, and what each writes."""
+"""What all trainings share: their repeats, and what each writes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
 
+from facemask import cluster
 from facemask.config.detector import ResolvedDetector
 from facemask.config.localizer import ResolvedLocalizer
 from facemask.config.training import ResolvedExperiment
@@ -15,13 +16,23 @@ from stages.common import repeat_folders
 Settings = TypeVar("Settings", ResolvedExperiment, ResolvedLocalizer, ResolvedDetector)
 
 
-def repeats(settings: Settings, folder: Path) -> Iterator[tuple[Settings, Path]]:
-    """Yield the settings of each repeat, with a seed of its own, and the folder of its model."""
+def train_repeats(
+    train: Callable[[tuple[Settings, Path]], None], settings: Settings, folder: Path
+) -> None:
+    """Train all repeats of a network, here one after the other.
+
+    Args:
+        train: trains one, given its settings, with a seed of its own, and the folder of its model.
+        settings: of all of them.
+        folder: of the first one's model, in which the others' folders lie.
+    """
+    items = []
     for number, each in enumerate(repeat_folders(folder, settings.repeats)):
-        seed = settings.seed + number
-        print(f"{folder.name}: seed {seed} ({number + 1} of {settings.repeats})")
         each.mkdir(parents=True, exist_ok=True)
-        yield settings.model_copy(update={"seed": seed}), each
+        items.append((settings.model_copy(update={"seed": settings.seed + number}), each))
+    print(f"{folder.name}: seeds {', '.join(str(repeat.seed) for repeat, _ in items)}")
+    for _ in cluster.map(train, items, folder.name, "repeat"):
+        pass
 
 
 def write_repeat(

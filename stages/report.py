@@ -7,10 +7,10 @@ import pandas as pd
 
 from facemask import params
 from facemask.config import Config
-from facemask.data.arrays import Shards
 from facemask.io import read_json, write_csv, write_text
 from facemask.reporting import assets, history, leaderboard, report, sections
 from facemask.reporting.run import Run, experiment_names
+from facemask.shards import Shards
 from stages.common import DATA, RAW, RECORDS, REPORT, run_stage
 
 STUDY = RECORDS / "study"

@@ -4,6 +4,7 @@ from stages.keras_import import keras
 
 # isort: split
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -11,14 +12,14 @@ from dvclive.keras import DVCLiveCallback
 from dvclive.live import Live
 
 from facemask.config.training import ResolvedExperiment
-from facemask.data.arrays import Shards
 from facemask.inference.predict import predict
 from facemask.io import read_json, write_json, write_text
 from facemask.resolve import with_values
+from facemask.shards import Shards
 from facemask.training import classifier
 from facemask.training.loop import parameters
 from stages.common import DATA, MODELS, STATE, config_file, run_stage
-from stages.repeats import repeats, write_repeat
+from stages.repeats import train_repeats, write_repeat
 
 
 def train(pipeline: str, name: str, search: str | None = None) -> None:
@@ -37,23 +38,37 @@ def train(pipeline: str, name: str, search: str | None = None) -> None:
         experiment = with_values(experiment, read_json(DATA / f"searches/{search}.json"))
         name = f"{search}_tuned"
     source, models, state = DATA / experiment.inputs, MODELS / name, STATE / "train" / name
-    inputs = Shards(source)
-    splits = pd.read_csv(DATA / "splits.csv")
-    samples = splits[splits["split"] != "unused"]
-    backbone = read_json(source / "backbone.json") if (source / "backbone.json").exists() else {}
-    for repeat, folder in repeats(experiment, models):
-        callbacks = [live(folder)] if folder == models else []
-        file = folder / "model.keras"
-        history = classifier.train(
-            repeat, inputs, splits, file, state / str(repeat.seed), callbacks
-        )
-        model = keras.saving.load_model(file, compile=False)
-        predictions = predict(model, inputs, samples, repeat)
-        write_repeat(folder, history, parameters(model, backbone.get("params", 0)), predictions)
+    about = source / "backbone.json"
+    backbone = read_json(about) if about.exists() else {}
+    frozen = backbone.get("params", 0)
+    train_repeats(partial(train_one, Shards(source), frozen, models, state), experiment, models)
     write_text(experiment.model_dump_json(indent=2) + "\n", models / "config.json")
     if backbone:
         write_json(backbone, models / "backbone.json")
     shutil.rmtree(state)
+
+
+def train_one(
+    inputs: Shards, frozen: int, models: Path, state: Path, repeat: tuple[ResolvedExperiment, Path]
+) -> None:
+    """Train one repeat, and predict with it.
+
+    Args:
+        inputs: crops or features of all samples.
+        frozen: parameters of the backbone that features come from.
+        models: folder of the first repeat's model, beside which DVCLive's curves are written.
+        state: of all repeats.
+        repeat: its settings and its folder.
+    """
+    experiment, folder = repeat
+    splits = pd.read_csv(DATA / "splits.csv")
+    callbacks, file = [live(folder)] if folder == models else [], folder / "model.keras"
+    history = classifier.train(
+        experiment, inputs, splits, file, state / str(experiment.seed), callbacks
+    )
+    model = keras.saving.load_model(file, compile=False)
+    predictions = predict(model, inputs, splits[splits["split"] != "unused"], experiment)
+    write_repeat(folder, history, parameters(model, frozen), predictions)
 
 
 def live(folder: Path) -> DVCLiveCallback:

@@ -9,8 +9,8 @@ import pandas as pd
 import tensorflow as tf
 
 from facemask.config.training import ResolvedSearch
-from facemask.data.arrays import Shards
 from facemask.io import write_csv, write_json
+from facemask.shards import Shards
 from facemask.training.hyperband import search
 from stages.common import DATA, RECORDS, STATE, config_file, run_stage
 

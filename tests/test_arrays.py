@@ -10,8 +10,9 @@ import pytest
 
 from facemask.data import arrays
 from facemask.data.affine import resize
-from facemask.data.arrays import Crops, Shards, pack, shrunk
+from facemask.data.arrays import pack, shrunk
 from facemask.errors import InputError
+from facemask.shards import Crops, Shards
 
 SIZES = (16, 40)
 LIMIT = 48

@@ -22,6 +22,7 @@ from facemask import params
 from facemask.config.training import ResolvedExperiment, ResolvedSearch, Space
 from facemask.errors import InputError
 from facemask.resolve import resolve, with_values
+from facemask.shards import save, write_places
 from facemask.training import classifier
 from facemask.training.hyperband import hyperband, round_sizes, search
 from stages.resolve import write_configs
@@ -389,8 +390,9 @@ def test_the_stage_writes_down_what_it_found(tmp_path: Path, monkeypatch) -> Non
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     write_configs("study")
-    Path("data/features/mobilenet_v2").mkdir(parents=True)
-    np.save("data/features/mobilenet_v2/inputs.npy", toy_features())
+    features = Path("data/features/mobilenet_v2")
+    save(toy_features(), features / "00000.npy")
+    write_places([0] * len(toy_features()), features)
     toy_splits().to_csv("data/splits.csv", index=False)
     tune("mobilenet")
     found, summary, trials, epochs = find(

@@ -8,6 +8,7 @@ import pytest
 from facemask.config.data import Dataset
 from facemask.data import arrays
 from facemask.data.image_faces import annotated, faces_of, whole_images
+from facemask.shards import Crops
 
 CORNERS = ["x0", "y0", "x1", "y1"]
 CLASSES = ["with_mask", "without_mask"]
@@ -110,7 +111,7 @@ def test_boxes_lie_where_packed_pixels_do(tmp_path):
     native = tmp_path / "native"
     native.mkdir()
     arrays.pack(samples, samples.iloc[:0], tmp_path, {}, native, 40, 1)
-    crops = arrays.Crops(native)
+    crops = Crops(native)
     assert crops.shapes.max(axis=1).tolist() == [40, 40, 40, 40]
     for number, (boxes, _) in enumerate(faces_of(samples, faces, CLASSES, crops.shapes)):
         for face, box in enumerate(boxes):

@@ -31,6 +31,7 @@ from conftest import (
 
 from facemask.columns import PREDICTED
 from facemask.data.synthetic import draw_dataset
+from facemask.shards import Crops, Shards
 from stages import localize
 from stages.common import run_stage
 from stages.crop import crop
@@ -216,7 +217,7 @@ def test_extra_crops_are_kept_beside(project):
     assert sorted(map(tuple, crops[keys].to_numpy())) == sorted(map(tuple, faces[keys].to_numpy()))
     assert [*samples["sample"], *extra["sample"]] == list(range(len(samples) + len(extra)))
     assert len(pd.read_csv(data / "crops/native/shapes.csv")) == len(samples) + len(extra)
-    assert len(np.load(data / "crops/128/inputs.npy", mmap_mode="r")) == len(samples)
+    assert len(Shards(data / "crops/128")) == len(samples)
     judges = splits[splits["split"].isin(["val", "test"])]
     assert 0 < len(trained) < len(extra)
     assert not set(trained["image"]) & set(judges["image"])
@@ -246,7 +247,7 @@ def test_a_localizer_learns_from_extra_crops_if_that_is_wanted(copy, call, monke
         assert [*passed.loc[passed["split"] == part, "sample"]] == [*numbers, *more]
     # The number of a row is where its pixels are: their aspect is its crop region's.
     sizes = passed[["x1", "y1"]].to_numpy() - passed[["x0", "y0"]].to_numpy()
-    shapes = pd.read_csv(copy / "data/crops/native/shapes.csv").to_numpy()[passed["sample"]]
+    shapes = Crops(copy / "data/crops/native").shapes[passed["sample"]]
     shrunk = np.minimum(1, 320 / sizes.max(axis=1, keepdims=True))
     assert np.abs(shapes - sizes * shrunk).max() <= 1
 

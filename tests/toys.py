@@ -10,7 +10,7 @@ import pandas as pd
 
 from facemask import params
 from facemask.config.training import ResolvedExperiment
-from facemask.data.arrays import Crops
+from facemask.shards import Crops
 from facemask.training import classifier
 
 CONFIG = params.read(Path(__file__).parents[1])
@@ -217,7 +217,7 @@ def assert_same_weights(one: keras.Model, other: keras.Model) -> None:
 
 
 def packed_crops(folder, images, shard=4):
-    """Images, uint8 (h, w, 3), as `arrays.Crops` reads them from a folder."""
+    """Images, uint8 (h, w, 3), as `shards.Crops` reads them from a folder."""
     sides = [image.shape[1::-1] for image in images]
     table = pd.DataFrame(sides, columns=["width", "height"])
     table["shard"] = np.arange(len(images)) // shard

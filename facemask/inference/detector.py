@@ -1,20 +1,21 @@
 """A trained detector on packed images and on the study's crops: tables of what it finds."""
 
 from collections.abc import Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
+from facemask import cluster
 from facemask.columns import CLASSES, CORNERS, SCORE, WITH, true_boxes
 from facemask.config.detector import ResolvedDetector
-from facemask.data.arrays import Crops
 from facemask.errors import InputError
 from facemask.inference.detect import Detections, Run, detect, model_input
 from facemask.inference.table import table_of
 from facemask.models.detector import with_decoding
+from facemask.shards import Crops
 
 LEAST = 0.005  # confidence of the detections that are kept: average precision reads them all
 
@@ -26,13 +27,25 @@ def load(folder: Path) -> tuple[Run, ResolvedDetector]:
         folder: as of `load_model`.
 
     Returns:
-        What `detect` runs, and the settings it was trained with: size, classes.
+        What `detect` runs, which other processes load from the folder too, and the settings it was
+        trained with: size, classes.
 
     Raises:
         InputError: there is no trained detector in the folder.
     """
+    settings = _settings(folder)
+    return partial(_run, folder, (folder / "model.keras").stat().st_mtime_ns), settings
+
+
+def _run(folder: Path, changed: int, image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    return _loaded(folder, changed)(image, size)
+
+
+@lru_cache(1)
+def _loaded(folder: Path, changed: int) -> Run:
+    """Load what a folder holds since it was changed, once in a process."""
     model, settings = load_model(folder)
-    return runner(model, settings.quality_power), settings
+    return runner(model, settings.quality_power)
 
 
 def load_model(folder: Path) -> tuple[keras.Model, ResolvedDetector]:
@@ -44,14 +57,18 @@ def load_model(folder: Path) -> tuple[keras.Model, ResolvedDetector]:
     Raises:
         InputError: there is no trained detector in the folder.
     """
+    settings = _settings(folder)
+    return keras.saving.load_model(folder / "model.keras", compile=False), settings
+
+
+def _settings(folder: Path) -> ResolvedDetector:
     # A repeat shares the settings of the detector, in the folder above.
     found = [each for each in (folder, folder.parent) if (each / "config.json").exists()]
     if not found or not (folder / "model.keras").exists():
         raise InputError(
             f"{folder} holds no trained detector: dvc repro pipelines/detector/dvc.yaml trains one"
         )
-    settings = ResolvedDetector.model_validate_json((found[0] / "config.json").read_bytes())
-    return keras.saving.load_model(folder / "model.keras", compile=False), settings
+    return ResolvedDetector.model_validate_json((found[0] / "config.json").read_bytes())
 
 
 def runner(model: keras.Model, quality_power: float) -> Run:
@@ -81,16 +98,19 @@ def detect_images(
         One row per detection: image, split, x0, y0, x1, y1 (half-open px of the image as it was
         before it was packed), and score_NAME of each class.
     """
-    tables = []
-    for row in tqdm(samples.itertuples(), "detect", len(samples), unit="image"):
-        image = images[row.sample]
-        found = detect(run, image, settings.size, LEAST)
-        scale = np.array([row.width, row.height]) / image.shape[1::-1]
+    find, tables = partial(_detect, run, images, settings.size), []
+    every = cluster.map(find, samples["sample"].tolist(), "detect", "image")
+    for row, found in zip(samples.itertuples(), every, strict=True):
+        scale = np.array([row.width, row.height]) / images.shapes[row.sample]
         columns: dict[str, object] = {"image": row.image, "split": row.split}
         columns |= dict(zip(CORNERS, (found.xyxy * np.tile(scale, 2)).T.round(2), strict=True))
         columns |= _scores(found, settings.classes)
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)
+
+
+def _detect(run: Run, images: Crops, size: int, number: int) -> Detections:
+    return detect(run, images[number], size, LEAST)
 
 
 def _scores(found: Detections, classes: Mapping[str, str]) -> dict[str, np.ndarray]:
@@ -115,12 +135,23 @@ def strongest(
     """
     masked = [meaning == WITH for meaning in settings.classes.values()]
     probability, boxes = np.full(len(samples), 0.5), np.zeros((len(samples), 4), np.float32)
-    for row, number in enumerate(tqdm(samples["sample"], "crops", unit="crop")):
-        crop = crops[number]
-        found = detect(run, crop, settings.crop_view, 0)
-        if len(found.confidence):
-            squares = found.scores[0] ** 2  # in the ratio of the classes' probabilities
+    find = partial(_strongest, run, crops, settings.crop_view)
+    every = cluster.map(find, samples["sample"].tolist(), "crops", "crop")
+    for row, found in enumerate(every):
+        if found:
+            boxes[row], scores = found
+            squares = scores**2  # in the ratio of the classes' probabilities
             probability[row] = squares[masked].sum() / squares.sum()
-            boxes[row] = found.xyxy[0] / np.tile(crop.shape[1::-1], 2)
     actual = np.array(CLASSES)[samples["label"].to_numpy()]
     return table_of(samples, actual, true_boxes(samples), probability, boxes)
+
+
+def _strongest(
+    run: Run, crops: Crops, size: int, number: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return box (rel_xyxy) and scores of the first detection in a crop, if there is one."""
+    crop = crops[number]
+    found = detect(run, crop, size, 0)
+    if not len(found.confidence):
+        return None
+    return found.xyxy[0] / np.tile(crop.shape[1::-1], 2), found.scores[0]

@@ -12,9 +12,9 @@ import facemask.models.localizer  # noqa: F401 - its layer, without which none c
 from facemask.columns import iou
 from facemask.config.localizer import Localizer
 from facemask.data import affine
-from facemask.data.arrays import Crops
 from facemask.inference.ensemble import merged
 from facemask.inference.predict import BATCH, annotated
+from facemask.shards import Crops
 
 
 def predict(

@@ -7,9 +7,9 @@ from tqdm import tqdm
 
 from facemask.columns import CLASSES, true_boxes
 from facemask.config.training import ResolvedExperiment
-from facemask.data.arrays import Inputs
 from facemask.inference.table import table_of
 from facemask.models import boxes
+from facemask.shards import Inputs
 
 BATCH = 64  # larger ones are no faster on a processor, and hold more than training does
 

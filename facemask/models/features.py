@@ -9,8 +9,8 @@ import numpy as np
 
 from facemask import cluster
 from facemask.config.training import Backbone
-from facemask.data.arrays import SHARD, Shards, save, write_places
 from facemask.models.backbones import build_backbone, weights_digest
+from facemask.shards import SHARD, Shards, save, write_places
 
 BATCH = 32  # larger ones are no faster on a processor
 ROWS = 8 * BATCH  # of a shard

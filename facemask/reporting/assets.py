@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from facemask.columns import BOX, true_boxes
 from facemask.config.data import Crop
-from facemask.data.arrays import Inputs
 from facemask.data.crops import partition, regions
 from facemask.data.decode import read_rgb
 from facemask.reporting import history, partition_plot, plots, search_plots, study_plots
+from facemask.shards import Inputs
 
 SHEET_SAMPLES = 48
 SHEET_PREDICTIONS = 24

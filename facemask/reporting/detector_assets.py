@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from facemask.columns import CORNERS
-from facemask.data.arrays import Crops
 from facemask.evaluation import detection
 from facemask.reporting import detector_page, detector_plots
+from facemask.shards import Crops
 
 IMAGES, MISSED, ALARMS = 4, 30, 50  # how many of each are shown
 PLOTS = {

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from facemask.columns import CORNERS, WITH
 from facemask.data import affine
 from facemask.data.affine import resize
-from facemask.data.arrays import Crops
 from facemask.evaluation.detection import is_found, size_names
 from facemask.evaluation.precision_bootstrap import RECALLS
 from facemask.reporting import plots
 from facemask.reporting.plots import FACES, LABEL_COLOURS, STYLE, TRUTH, WRONG
+from facemask.shards import Crops
 
 SIDE = 800  # px, the longest side of an image in a picture
 CELL, COLUMNS = 128, 10  # px and number of the cells of a sheet of faces

@@ -15,11 +15,11 @@ from matplotlib.ticker import StrMethodFormatter
 
 from facemask.columns import PREDICTED, TRUE
 from facemask.data import affine
-from facemask.data.arrays import Crops
 from facemask.evaluation import calibration, error_analysis
 from facemask.reporting import plots
 from facemask.reporting.plots import FACES, GREY, MEASURED, STYLE, VAL
 from facemask.reporting.tables import METRICS
+from facemask.shards import Crops
 
 CELL = 256  # px, the side of the square on which a crop is drawn for a sheet
 WORST = 24

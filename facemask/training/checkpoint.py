@@ -17,8 +17,8 @@ import tensorflow as tf
 from keras.callbacks import Callback
 
 from facemask.config.data import Section
-from facemask.data.arrays import Crops, Inputs
 from facemask.io import atomic_write
+from facemask.shards import Crops, Inputs
 
 SECONDS = 30  # between two states, at least; the last epoch's is always written
 # What decides the result of a training, relative to the library.

@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from facemask.columns import true_boxes
 from facemask.config.training import ClassWeights, Experiment, LabelLoss, ResolvedExperiment
-from facemask.data.arrays import Inputs
 from facemask.errors import InputError
 from facemask.models import boxes
 from facemask.models.losses import box_loss, label_loss
 from facemask.models.study_networks import build
+from facemask.shards import Inputs
 from facemask.training import checkpoint, loop
 from facemask.training.loop import EpochLog
 

@@ -12,6 +12,8 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,12 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
+from facemask import cluster
 from facemask.config.training import ResolvedSearch, Search, Space
-from facemask.data.arrays import Inputs
 from facemask.errors import InputError
 from facemask.io import read_json, write_json
 from facemask.resolve import with_values
+from facemask.shards import Inputs
 from facemask.training import checkpoint, classifier, loop
 
 # What a table of trials holds of their best epochs, and Keras' name for it.
@@ -37,6 +40,17 @@ History = dict[str, list[float]]  # a value an epoch, by Keras' names
 Weights = list[np.ndarray]
 # Trains the trial of a number with its values, from weights if given; returns its best epoch's.
 Fit = Callable[[int, Mapping[str, Any], Weights | None], tuple[History, Weights]]
+Trial = tuple[int, Mapping[str, Any]]  # its number and its values
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What all trials of a search are made of, and the folder of their records."""
+
+    search: ResolvedSearch
+    inputs: Inputs
+    splits: pd.DataFrame
+    folder: Path
 
 
 def search(
@@ -69,13 +83,13 @@ def search(
             or no trial had a finite validation loss.
     """
     folder = checkpoint.state_folder(state, checkpoint.digest(inputs, splits, search))
-    fit, seed = _trainer(search, inputs, splits), search.experiment.seed
+    given = Given(search, inputs, splits, folder)
     try:
-        trials, epochs, seconds = _run(hyperband(search, seed, folder), folder, fit)
+        trials, epochs, seconds = _run(given)
     except _UnreadableError as error:
         tqdm.write(f"The search starts again: {error}")
         shutil.rmtree(folder)
-        trials, epochs, seconds = _run(hyperband(search, seed, folder), folder, fit)
+        trials, epochs, seconds = _run(given)
     best = min(trials, key=lambda trial: trial["val_loss"])
     if not math.isfinite(best["val_loss"]):
         raise InputError(
@@ -127,9 +141,11 @@ def round_sizes(oracle: kt.oracles.HyperbandOracle) -> dict[tuple[int, int], int
     }
 
 
-def _trainer(search: ResolvedSearch, inputs: Inputs, splits: pd.DataFrame) -> Fit:
-    base, log = search.experiment, loop.EpochLog()
-    train_set, val_set = classifier.datasets(base, inputs, splits, log)
+@lru_cache(1)
+def _trainer(given: Given) -> Fit:
+    """Return what trains the trials of a search, whose datasets are made once in a process."""
+    search, inputs, base, log = given.search, given.inputs, given.search.experiment, loop.EpochLog()
+    train_set, val_set = classifier.datasets(base, inputs, given.splits, log)
 
     def fit(
         number: int, values: Mapping[str, Any], weights: Weights | None
@@ -172,39 +188,46 @@ def _free(model: keras.Model) -> None:
         tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=nothing)
 
 
-def _run(
-    oracle: kt.oracles.HyperbandOracle, folder: Path, fit: Fit
-) -> tuple[list[Row], list[Row], float]:
-    """Return a row per trial that an oracle chooses, a row per epoch, and the seconds they took."""
+def _run(given: Given) -> tuple[list[Row], list[Row], float]:
+    """Return a row per trial that the oracle chooses, a row per epoch, and the seconds they took.
+
+    The trials of a round do not depend on one another: a cluster trains them side by side.
+    """
+    oracle = hyperband(given.search, given.search.experiment.seed, given.folder)
     sizes = round_sizes(oracle)
     trials: list[Row] = []
     epochs: list[Row] = []
     seconds = 0.0
     with tqdm(total=sum(sizes.values()), desc="search", unit="trial") as bar:
-        while (trial := oracle.create_trial("search")).status == "RUNNING":
-            number, values = len(trials) + 1, trial.hyperparameters.values
-            record = _record(number, values, folder, fit)
-            trials.append(_trial_row(number, values, record["history"]))
-            epochs.extend(_epoch_rows(trials[-1], record["history"]))
-            seconds += record["seconds"]
-            oracle.update_trial(trial.trial_id, {"val_loss": trials[-1]["val_loss"]})
-            trial.status = "COMPLETED"
-            oracle.end_trial(trial)
-            for spare in {row["trial"] for row in trials} - _needed(trials, sizes):
-                _weights_file(folder, spare).unlink(missing_ok=True)
-            bar.set_postfix(val_loss=f"{min(row['val_loss'] for row in trials):.5f}")
-            bar.update()
+        for size in sizes.values():
+            # To the oracle each is of a tuner of its own, which would else go on with its last one.
+            chosen = [oracle.create_trial(f"tuner {number}") for number in range(size)]
+            values = [trial.hyperparameters.values for trial in chosen]
+            numbered = [*enumerate(values, len(trials) + 1)]
+            records = cluster.map(partial(_record, given), numbered, "", "trial")
+            for trial, one, record in zip(chosen, numbered, records, strict=True):
+                trials.append(_trial_row(*one, record["history"]))
+                epochs.extend(_epoch_rows(trials[-1], record["history"]))
+                seconds += record["seconds"]
+                oracle.update_trial(trial.trial_id, {"val_loss": trials[-1]["val_loss"]})
+                trial.status = "COMPLETED"
+                oracle.end_trial(trial)
+                for spare in {row["trial"] for row in trials} - _needed(trials, sizes):
+                    _weights_file(given.folder, spare).unlink(missing_ok=True)
+                bar.set_postfix(val_loss=f"{min(row['val_loss'] for row in trials):.5f}")
+                bar.update()
     return trials, epochs, seconds
 
 
-def _record(number: int, values: Mapping[str, Any], folder: Path, fit: Fit) -> dict[str, Any]:
+def _record(given: Given, trial: Trial) -> dict[str, Any]:
     """Return history and seconds of a trial, trained unless its record lies in the folder."""
+    (number, values), folder = trial, given.folder
     file = folder / f"{number}.json"
     if not file.exists():
         start = time.perf_counter()
         parent = _parent(values)
         weights = _read_weights(_weights_file(folder, parent)) if parent else None
-        history, best = fit(number, values, weights)
+        history, best = _trainer(given)(number, values, weights)
         np.savez(_weights_file(folder, number), *best)
         write_json({"history": history, "seconds": time.perf_counter() - start}, file)
     return _read(file)

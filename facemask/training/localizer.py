@@ -13,12 +13,12 @@ import tensorflow as tf
 from facemask.columns import true_boxes
 from facemask.config.localizer import Localizer, ResolvedLocalizer
 from facemask.data import affine
-from facemask.data.arrays import Crops
 from facemask.models import boxes
 from facemask.models.backbones import build_application
 from facemask.models.localizer import build_localizer
 from facemask.models.losses import HeatmapCrossEntropy, box_loss, label_loss
 from facemask.models.study_networks import in_precision
+from facemask.shards import Crops
 from facemask.training import augment, checkpoint, classifier, loop
 
 BOX_FORMAT = "rel_xyxy"

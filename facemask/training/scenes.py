@@ -12,8 +12,8 @@ import numpy as np
 from facemask.config.detector import ResolvedDetector
 from facemask.data import affine
 from facemask.data.affine import resize
-from facemask.data.arrays import Crops
 from facemask.data.image_faces import Faces
+from facemask.shards import Crops
 from facemask.training import augment
 
 NEAR_A_FACE = 0.5  # share of the crops that are cut around a face, of any class alike
