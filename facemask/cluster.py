@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -115,6 +116,8 @@ def _in_cluster(
             ) from None
         except (CommClosedError, FutureCancelledError, TimeoutError):
             _client.cache_clear()
+            with suppress(TimeoutError):
+                client.close(timeout=1)
             raise InputError(
                 f"{SCHEDULER}: the scheduler at {chosen} was lost. Start it and its workers again, "
                 "then run the same command again: it goes on from here"
@@ -141,6 +144,9 @@ def _client(chosen: str) -> "Client":
     import dask
     from distributed import Client, LocalCluster
 
+    # What goes wrong is raised, in fewer words.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     kind, _, count = chosen.partition(":")
     address: LocalCluster | str = chosen
     if kind == "local" and count.isdecimal() and int(count):
@@ -149,8 +155,8 @@ def _client(chosen: str) -> "Client":
             n_workers=int(count),
             threads_per_worker=1,
             memory_limit=0,  # a share each would end a training that needs more
-            dashboard_address=None,
-            silence_logs=logging.ERROR,
+            dashboard_address=":0",  # any free port
+            silence_logs=logging.CRITICAL,
         )
         atexit.register(cluster.close)
         address = cluster
