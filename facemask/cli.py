@@ -159,6 +159,43 @@ def pool(
 
 
 @app.command()
+def folds(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="An experiment, a localizer, an ensemble or a detector."
+        ),
+    ],
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A JSON file to write them to as well.")
+    ] = None,
+) -> None:
+    """Run an experiment in every fold of the grouped split, and pool the folds.
+
+    Each in a copy of the project in .dvc/tmp/exps/folds; one after the other or, on a cluster
+    (FACEMASK_SCHEDULER), side by side. Stopped, it goes on from there.
+    """
+    from facemask import printed, runs
+
+    printed.pool(name, [str(copy) for copy in runs.folds(name)], to)
+
+
+@app.command()
+def repro(
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A dvc.yaml or a stage, as of `dvc repro`.")
+    ] = "dvc.yaml",
+) -> None:
+    """Run `dvc repro`, on a cluster with the stages side by side that wait for no other.
+
+    A cluster is named by FACEMASK_SCHEDULER. Without one, this is `dvc repro`.
+    """
+    from facemask import runs
+
+    runs.repro(target)
+
+
+@app.command()
 def snapshot(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new folder.")],
     pipeline: Annotated[

@@ -127,9 +127,9 @@ def _known(files: fsspec.AbstractFileSystem, folder: str, kind: str, suffix: str
 
 
 def _files(where: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The files and folder of records: of the workspace, a snapshot, or a revision."""
-    if not where:
-        return fsspec.filesystem("file"), RECORDS
+    """The files and folder of records: of a workspace, a snapshot, or a revision."""
+    if not where or (Path(where) / RECORDS).is_dir():  # of another copy of the project
+        return fsspec.filesystem("file"), str(Path(where) / RECORDS)
     if (RESULTS / where).is_dir():
         return fsspec.filesystem("file"), str(RESULTS / where)
     from dvc.api import DVCFileSystem

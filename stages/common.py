@@ -2,6 +2,8 @@
 
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,12 +45,25 @@ def workers(wanted: int | None) -> int:
     return wanted or os.cpu_count() or 1
 
 
+def _end_with(parent: int) -> None:
+    """End this process when another has ended."""
+    while True:
+        try:
+            os.kill(parent, 0)  # is it there?
+        except ProcessLookupError:
+            os._exit(1)
+        time.sleep(1)
+
+
 def run_stage(stage: Callable[..., None]) -> None:
     """Run a stage with the command line's arguments; report what a user can correct in one message.
 
-    One process at a time: a stage that a killed DVC left running would write the same files.
+    One process at a time: a stage that a killed DVC left running would write the same files. One
+    that a cluster's worker runs (`facemask.runs`) ends when that is killed, as another begins it.
     """
     name = Path(sys.argv[0]).stem
+    if parent := os.environ.get("FACEMASK_PARENT"):
+        threading.Thread(target=_end_with, args=[int(parent)], daemon=True).start()
     try:
         with file_lock(STATE / "locks" / "@".join([name, *sys.argv[1:]]).replace("/", "_")):
             stage(*sys.argv[1:])

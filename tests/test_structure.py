@@ -19,7 +19,7 @@ LAYERS = [
     ("predict",),
     ("reporting",),
     ("server",),
-    ("records", "printed", "cli", "__main__"),
+    ("records", "printed", "runs", "cli", "__main__"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted((ROOT / "facemask").rglob("*.py"))
