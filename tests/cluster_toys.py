@@ -44,9 +44,12 @@ class Cluster:
 
     def __init__(self, folder):
         self.folder, self.processes = folder, []
+        paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+        # As many kills as `facemask.cluster` allows where it starts a scheduler.
+        kills = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "100"}
+        self.environment = {**os.environ, "PYTHONPATH": paths, **kills}
         file = folder / "scheduler.json"
         file.unlink(missing_ok=True)
-        # Kept for as many kills as `facemask.cluster` keeps for its own.
         self.start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
         for _ in range(2):
             self.start("worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard")
@@ -55,15 +58,10 @@ class Cluster:
         self.address = self.client.scheduler.address
 
     def start(self, *arguments):
-        more = {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
-        more["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "100"
         command = [sys.executable, "-m", "dask", *arguments]
+        how = {"cwd": self.folder, "env": self.environment}
         with (self.folder / "dask.log").open("a") as log:
-            self.processes.append(
-                subprocess.Popen(
-                    command, cwd=self.folder, env={**os.environ, **more}, stdout=log, stderr=log
-                )
-            )
+            self.processes.append(subprocess.Popen(command, **how, stdout=log, stderr=log))
 
     def kill_a_worker(self, number):
         """Kill the process of a worker; its nanny starts another."""

@@ -1,0 +1,172 @@
+"""Stages side by side on a cluster, and the folds of a split."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from cluster_toys import cluster_in, killing
+from conftest import SMALL, STUDY, dvc, new_project, run
+
+from facemask import cluster, runs
+from facemask.errors import InputError
+
+# Four stages that wait for one, and one that waits for them; each notes when it ran.
+STAGES = """
+stages:
+  first:
+    cmd: date +%s.%N > first.txt
+    outs: [first.txt]
+  middle:
+    foreach: [a, b, c, d]
+    do:
+      cmd: date +%s.%N > ${item}.txt && sleep 1.5 && date +%s.%N >> ${item}.txt
+      deps: [first.txt]
+      outs: ["${item}.txt"]
+  last:
+    cmd: cat a.txt b.txt c.txt d.txt > last.txt
+    deps: [a.txt, b.txt, c.txt, d.txt]
+    outs: [last.txt]
+"""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """A cluster in a folder with a DVC repository."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    run(folder, "git", "init", "-q")
+    dvc(folder, "init", "-q")
+    with cluster_in(folder) as started:
+        yield started
+
+
+@pytest.fixture
+def pipeline(running, monkeypatch):
+    """A pipeline of which nothing has run, in the folder one is in."""
+    monkeypatch.delenv(cluster.SCHEDULER, raising=False)
+    monkeypatch.chdir(running.folder)
+    for path in (*Path().glob("*.txt"), Path("dvc.lock")):
+        path.unlink(missing_ok=True)
+    for folder in (".dvc/cache", runs.LOGS):
+        shutil.rmtree(folder, ignore_errors=True)
+    Path("dvc.yaml").write_text(STAGES)
+    return running.folder
+
+
+@pytest.fixture
+def workers(running, pipeline, monkeypatch):
+    monkeypatch.setenv(cluster.SCHEDULER, running.address)
+
+
+def times(name):
+    return [float(line) for line in Path(f"{name}.txt").read_text().split()]
+
+
+def test_without_a_cluster_stages_run_one_after_the_other(pipeline):
+    runs.repro("dvc.yaml")
+    a, b = sorted([times("a"), times("b")])
+    assert a[1] <= b[0]
+    assert len(times("last")) == 8
+    assert "up to date" in dvc(pipeline, "status")
+
+
+def test_on_a_cluster_those_run_side_by_side_that_wait_for_no_other(pipeline, workers):
+    runs.repro("dvc.yaml")
+    spans = sorted(times(name) for name in "abcd")
+    assert spans[1][0] < spans[0][1]
+    assert times("first")[0] < spans[0][0]
+    assert len(times("last")) == 8
+    assert "up to date" in dvc(pipeline, "status")
+    # What is up to date is not run again.
+    Path("c.txt").unlink()
+    shutil.rmtree(".dvc/cache")
+    before = times("a")
+    runs.repro("middle@c")
+    assert times("a") == before
+    assert times("c")[0] > max(end for _, end in spans)
+
+
+def test_a_stage_that_fails_is_named_with_what_it_said(pipeline, workers):
+    text = STAGES.replace("date +%s.%N > ${item}.txt &&", "echo ${item} is wrong >&2 && false &&")
+    Path("dvc.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"--single-item middle@[abcd] .*failed;") as caught:
+        runs.repro("last")
+    assert "is wrong" in str(caught.value)
+    log = next(Path(runs.LOGS).glob("middle@*.log"))
+    assert "is wrong" in log.read_text()
+
+
+def test_what_is_no_target_is_reported(pipeline, workers):
+    with pytest.raises(InputError, match="nothing"):
+        runs.repro("nothing")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The small study with two folds, in which nothing has run."""
+
+    def two_folds(params):
+        SMALL[STUDY](params)
+        params["datasets"]["sample"]["source"] = "synthetic:32"
+        params["splits"] = {"random": params["splits"]["random"]}
+        for fold in (0, 1):
+            params["splits"][f"grouped_{fold}"] = {
+                **params["splits"]["random"], "kind": "grouped", "test": 0.5, "fold": fold
+            }  # fmt: skip
+
+    folder = tmp_path / "project"
+    folder.mkdir()
+    new_project(folder, SMALL | {STUDY: two_folds})
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv(cluster.SCHEDULER, raising=False)
+    return folder
+
+
+def test_an_experiment_that_is_not_there_is_named(project):
+    with pytest.raises(InputError, match=r"no experiment 'scratch_9' \(did you mean 'scratch_1'"):
+        runs.folds("scratch_9")
+
+
+def test_a_copy_is_the_project_as_it_lies_here(project):
+    Path("facemask/note.txt").write_text("not committed")
+    Path("reference/published_results.csv").unlink()
+    copy = Path("copy")
+    for text in ("changed", "changed again"):
+        Path("stages/common.py").write_text(text)
+        runs._copy_project(copy)
+        assert (copy / "stages/common.py").read_text() == text
+    assert (copy / "facemask/note.txt").read_text() == "not committed"
+    assert not (copy / "reference/published_results.csv").exists()
+    status = run(project, "git", "-C", str(copy), "status", "--short").splitlines()
+    assert {line.split()[1] for line in status} == {
+        "stages/common.py", "facemask/note.txt", "reference/published_results.csv"
+    }  # fmt: skip
+    assert dvc(copy, "cache", "dir").strip() == str(project / ".dvc/cache")
+
+
+@pytest.mark.slow
+def test_folds_are_run_and_pooled_though_workers_are_killed(project):
+    with cluster_in(project) as workers, killing(workers, 4, 9) as kills:
+        done = subprocess.run(
+            [sys.executable, "-m", "facemask", "folds", "scratch_1", "--to", "folds.json"],
+            env={**workers.environment, cluster.SCHEDULER: workers.address},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert kills
+    copies = [project / runs.FOLDS / f"scratch_1/grouped_{fold}" for fold in (0, 1)]
+    tested = []
+    for copy in copies:
+        assert yaml.safe_load((copy / STUDY).read_text())["split"] == copy.name
+        assert "up to date" in dvc(copy, "status", "evaluate@scratch_1")
+        table = pd.read_csv(copy / "report/records/study/predictions/scratch_1.csv")
+        tested.append({*table["image"]})
+    assert not tested[0] & tested[1]
+    pooled = json.loads(Path("folds.json").read_text())
+    assert pooled["images"] == len(tested[0] | tested[1])
+    assert len(pooled["metrics"]["accuracy"]["folds"]) == 2
+    assert "scratch_1, 2 folds" in done.stdout
