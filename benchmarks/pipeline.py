@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,8 @@ INTERVAL = 0.2  # seconds between two readings of a stage's memory
 MEGABYTE = 1e6
 
 
-def clone(folder: Path, changes: Mapping[str, Any], only: Sequence[str] = ()) -> None:
-    """Clone the last commit without its lock, with changes of params.yaml.
-
-    Args:
-        folder: where to.
-        changes: values by their keys, with dots between parts.
-        only: of the experiments these; none: all.
-    """
+def clone(folder: Path, changes: Mapping[str, Any]) -> None:
+    """Clone the last commit without its lock, with changes of params.yaml."""
     root = Path(__file__).parents[1]
     subprocess.run(["git", "clone", "--quiet", root, folder], check=True)
     (folder / "dvc.lock").unlink()
@@ -33,8 +27,6 @@ def clone(folder: Path, changes: Mapping[str, Any], only: Sequence[str] = ()) ->
         for parent in parents:
             section = section[parent]
         section[last] = value
-    if only:
-        params["experiments"] = {name: params["experiments"][name] for name in only}
     file.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
