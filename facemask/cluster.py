@@ -5,20 +5,28 @@
 
 Workers share the project's folder. It is an environment variable, not a parameter: results have
 the same bytes wherever they are made, so that DVC has nothing to run again.
+
+A worker has the work done by a process of its own. Dask's threads would use the random numbers that
+a training has seeded, and a long call that holds Python's lock would look like a lost worker.
 """
 
 import atexit
 import builtins
 import logging
 import os
+import pickle  # nosec B403
+import subprocess  # nosec B404
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from tqdm import tqdm
 
@@ -90,6 +98,7 @@ def _in_threads(
 def _in_cluster(
     chosen: str, function: Callable[[Item], Result], items: Sequence[Item]
 ) -> Iterator[Result]:
+    import cloudpickle
     from distributed.client import FutureCancelledError
     from distributed.comm.core import CommClosedError
     from distributed.scheduler import KilledWorker
@@ -102,12 +111,13 @@ def _in_cluster(
     parts = [items[start : start + count] for start in range(0, len(items), count)]
     TOKENS.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=TOKENS) as token:
-        task = partial(_each, TOKENS / Path(token.name).name, function)
+        work = partial(_have_done, TOKENS / Path(token.name).name)
         # Pure tasks would not run again: the files that they write may be gone since.
-        futures = client.map(task, parts, pure=False)
+        tasks = [cloudpickle.dumps((function, part)) for part in parts]
+        futures = client.map(work, tasks, pure=False)
         try:
             for future in futures:
-                yield from future.result()
+                yield from _result(future.result())
                 future.release()
         except KilledWorker as error:
             raise InputError(
@@ -127,15 +137,86 @@ def _in_cluster(
                 client.cancel(futures)
 
 
-def _each(token: Path, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Call a function on some of the items, in a worker."""
+def _result(reply: bytes) -> Any:  # noqa: ANN401 - what the function returned
+    """Return what a worker's process returned, or raise what it raised."""
+    value, error = pickle.loads(reply)  # noqa: S301 # nosec B301
+    if error is not None:
+        raise error
+    return value
+
+
+def _have_done(token: Path, task: bytes) -> bytes:
+    """Have a task done by this worker's process."""
     if not token.exists():
-        raise InputError(
+        error = InputError(
             f"{SCHEDULER}: a worker runs in {Path.cwd()}, which is not the project's folder, or "
             "another copy of it: start workers in a folder that all share"
         )
-    with _ALONE:  # Keras has one state a process
-        return [function(item) for item in items]
+        return pickle.dumps((None, error))
+    with _ALONE:
+        process = _process()
+        try:
+            _send(task, cast(IO[bytes], process.stdin))
+            return _receive(cast(IO[bytes], process.stdout))
+        except (EOFError, OSError):  # killed, as by a system without memory
+            os._exit(1)  # the scheduler gives its work to another worker
+
+
+@cache
+def _process() -> "subprocess.Popen[bytes]":
+    """Start the process that does a worker's work, where the worker finds its modules."""
+    paths = os.pathsep.join(path or "." for path in sys.path)
+    return subprocess.Popen(  # noqa: S603 # nosec B603
+        [sys.executable, "-m", "facemask.cluster", str(os.getpid())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": paths, SCHEDULER: ""},
+    )
+
+
+def _send(data: bytes, to: IO[bytes]) -> None:
+    to.write(len(data).to_bytes(8) + data)
+    to.flush()
+
+
+def _receive(source: IO[bytes]) -> bytes:
+    length = source.read(8)
+    data = source.read(int.from_bytes(length))
+    if len(length) < 8 or len(data) < int.from_bytes(length):
+        raise EOFError
+    return data
+
+
+def _work() -> None:
+    """Do tasks that arrive on stdin; ends with the worker."""
+    import cloudpickle
+
+    threading.Thread(target=end_with, args=[int(sys.argv[1])], daemon=True).start()
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a function prints is no reply
+    while True:
+        try:
+            task = _receive(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            function, items = pickle.loads(task)  # noqa: S301 # nosec B301
+            reply = cloudpickle.dumps(([function(item) for item in items], None))
+        except Exception as error:
+            if not isinstance(error, InputError):
+                error.add_note(traceback.format_exc())  # which does not travel otherwise
+            reply = cloudpickle.dumps((None, error))
+        _send(reply, replies)
+
+
+def end_with(process: int) -> None:
+    """Wait until a process has ended, and end this one then."""
+    while True:
+        try:
+            os.kill(process, 0)  # is it there?
+        except ProcessLookupError:
+            os._exit(1)
+        time.sleep(1)
 
 
 @cache
@@ -174,3 +255,7 @@ def _client(chosen: str) -> "Client":
         ) from None
     atexit.register(client.close)
     return client
+
+
+if __name__ == "__main__":
+    _work()

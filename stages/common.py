@@ -3,10 +3,10 @@
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from facemask.cluster import end_with
 from facemask.errors import REMEDIES, InputError
 from facemask.io import file_lock
 
@@ -45,16 +45,6 @@ def workers(wanted: int | None) -> int:
     return wanted or os.cpu_count() or 1
 
 
-def _end_with(parent: int) -> None:
-    """End this process when another has ended."""
-    while True:
-        try:
-            os.kill(parent, 0)  # is it there?
-        except ProcessLookupError:
-            os._exit(1)
-        time.sleep(1)
-
-
 def run_stage(stage: Callable[..., None]) -> None:
     """Run a stage with the command line's arguments; report what a user can correct in one message.
 
@@ -63,7 +53,7 @@ def run_stage(stage: Callable[..., None]) -> None:
     """
     name = Path(sys.argv[0]).stem
     if parent := os.environ.get("FACEMASK_PARENT"):
-        threading.Thread(target=_end_with, args=[int(parent)], daemon=True).start()
+        threading.Thread(target=end_with, args=[int(parent)], daemon=True).start()
     try:
         with file_lock(STATE / "locks" / "@".join([name, *sys.argv[1:]]).replace("/", "_")):
             stage(*sys.argv[1:])

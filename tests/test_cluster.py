@@ -1,7 +1,7 @@
 """Work on many items: the same here, in threads, and in a cluster whose workers are killed."""
 
-import signal
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -175,8 +175,13 @@ def test_a_killed_scheduler_is_reported_and_another_one_finishes(tmp_path, monke
     (tmp_path / "lost").mkdir()
     with cluster_in(tmp_path) as first:
         monkeypatch.setenv(cluster.SCHEDULER, first.address)
-        scheduler = first.processes[0]
-        threading.Timer(2, scheduler.send_signal, [signal.SIGKILL]).start()
+
+        def kill_when_begun():
+            while not [*Path("lost").iterdir()]:
+                time.sleep(0.05)
+            first.processes[0].kill()
+
+        threading.Thread(target=kill_when_begun).start()
         with pytest.raises(InputError, match=r"the scheduler at .* was lost\. Start it"):
             mapped(partial(append, tmp_path / "lost"), range(400))
     assert 0 < len(list(Path("lost").iterdir())) < 400

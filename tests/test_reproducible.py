@@ -22,12 +22,16 @@ import pytest
 import yaml
 from conftest import ENVIRONMENT, SMALL, STUDY, checkout, dvc, new_project, ran, run
 
+from facemask.cluster import SCHEDULER
+
 # A kill between two steps of DVC can leave an empty folder in its run cache; every later run of
 # that stage then ends with these words.
 EMPTY = "join() argument must be str, bytes, or os.PathLike object, not 'NoneType'"
 MEND = ("find", ".dvc/cache/runs", "-type", "d", "-empty", "-delete")
 # Of a stage that is named: how often it is killed.
 KILLS = {"tune": 2, "train": 2}
+# Of these, seconds until which they are killed.
+SLOW_TO_BEGIN = {"fetch": 4, "embed": 6, "tune": 14, "train": 6, "train_tuned": 6}
 # What a run measures of the machine rather than makes.
 CLOCK = {"seconds", "train_seconds"}
 
@@ -361,7 +365,10 @@ def begun(folder, stage, *targets):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """A project that was killed at random moments of every stage, and then left alone."""
+    """A project that was killed at random moments of every stage, and then left alone.
+
+    Work is done by the processes of a cluster, which is killed with the stage.
+    """
 
     def threads(params):
         SMALL[STUDY](params)
@@ -374,14 +381,16 @@ def killed(tmp_path_factory):
     stages += ["tune@mobilenet", "train@scratch_1", "train@mobilenet_1"]
     stages += ["train_tuned@mobilenet", "evaluate@mobilenet_1", "report"]
     chance = random.Random(0)
+    ENVIRONMENT[SCHEDULER] = "local:2"
     for stage in stages:
         kind = stage.partition("@")[0]
         for _ in range(KILLS.get(kind, 1)):
-            # Networks take some four seconds to begin with.
-            longest = 6 if kind in ("embed", "tune", "train", "train_tuned") else 1
+            # Networks take some four seconds to begin with, and a cluster two.
+            longest = SLOW_TO_BEGIN.get(kind, 1)
             while not kill(folder, stage, chance.uniform(0, longest)):
                 longest /= 2  # it was over before
     finish(folder)
+    del ENVIRONMENT[SCHEDULER]
     return folder
 
 
