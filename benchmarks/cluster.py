@@ -78,9 +78,24 @@ def main() -> None:
             seconds = median(alternate(ways, ROUNDS))
             row = {"work": name, "items": count, **seconds}
             rows.append(row | {"ratio": seconds["cluster"] / seconds["threads"]})
+        written = {path.name: _megabytes(path) for path in temporary.iterdir()}
     finally:
         shutil.rmtree(temporary)
-    report("cluster", rows, dataset=config.dataset, start_seconds=started)
+    report(
+        "cluster",
+        rows,
+        dataset=config.dataset,
+        images=len(paths),
+        start_seconds=started,
+        raw_megabytes=_megabytes(RAW),
+        megabytes=written,
+    )
+
+
+def _megabytes(path: Path) -> float:
+    """Return the size of a file or of all in a folder."""
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return sum(file.stat().st_size for file in files) / 1e6
 
 
 if __name__ == "__main__":

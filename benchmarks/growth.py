@@ -98,7 +98,7 @@ def main() -> None:
                 **{f"{f}x, MB": each["own_mb"] for f, each in zip(factors, of, strict=True)},
             }
         )
-    report("growth", rows, "IMAGES")
+    report("growth", rows, "IMAGES", headers=list(rows[0]))
 
 
 def _linear(factors: list[int], seconds: list[float]) -> float:
