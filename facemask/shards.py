@@ -1,5 +1,9 @@
 """Arrays in several files of a folder, each written by itself, and read as one."""
 
+import ctypes
+import math
+import mmap
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import pandas as pd
 from facemask.io import atomic_write, new_array
 
 SHARD = "{:05d}.npy"  # by number
+FIXED = 0x10  # mmap's MAP_FIXED, on Linux and macOS
 
 
 def save(array: np.ndarray, path: Path) -> None:
@@ -27,11 +32,43 @@ def write_places(shards: Sequence[int] | pd.Series, folder: Path) -> None:
     save(places.astype(np.int64), folder / "places.npy")
 
 
-def _mapped(folder: Path) -> list[np.ndarray]:
-    """Memory-map the shards of a folder."""
-    # Views as plain arrays: a memmap makes each row one of its kind, which takes longer to make.
+def _mapped(folder: Path) -> tuple[np.ndarray, list[int]]:
+    """Memory-map the shards of a folder one behind the other, as one array.
+
+    Returns:
+        The array, read-only; and the number of each shard's first row in it. Between the last row
+        of a shard and the first of the next, rows may hold nothing.
+    """
     files = sorted(folder.glob("[0-9]*.npy"))
-    return [np.load(file, mmap_mode="r").view(np.ndarray) for file in files]
+    opened = [np.load(file, mmap_mode="r") for file in files]
+    kind, before = opened[0], opened[0].offset
+    row = int(np.prod(kind.shape[1:])) * kind.dtype.itemsize
+    # A file is mapped where both a page and a row begin: so many bytes lie between two such places.
+    step = math.lcm(row, mmap.ALLOCATIONGRANULARITY)
+    sizes = [file.stat().st_size for file in files]
+    starts = np.cumsum([0, *(-(-size // step) * step for size in sizes)]).tolist()
+    room = mmap.mmap(-1, starts[-1], mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
+    bytes_ = np.frombuffer(room, np.uint8)
+    for file, size, start in zip(files, sizes, starts[:-1], strict=True):
+        with file.open("rb") as source:
+            _map_at(bytes_.ctypes.data + start, size, source.fileno())
+    rows = (len(bytes_) - before) // row
+    whole = bytes_[before : before + rows * row].view(kind.dtype)
+    return whole.reshape(rows, *kind.shape[1:]), [start // row for start in starts[:-1]]
+
+
+def _map_at(address: int, size: int, file: int) -> None:
+    """Map a file to be read where memory is reserved, which Python's own mmap has no word for.
+
+    Raises:
+        OSError: the system does not.
+    """
+    call = ctypes.CDLL(None, use_errno=True).mmap
+    call.restype = ctypes.c_void_p
+    call.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *(3 * [ctypes.c_int]), ctypes.c_long]
+    if call(address, size, mmap.PROT_READ, mmap.MAP_SHARED | FIXED, file, 0) != address:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 class Shards:
@@ -40,13 +77,14 @@ class Shards:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.places = np.load(folder / "places.npy")
-        self.files = _mapped(folder)
-        self.dtype = self.files[0].dtype
-        self.shape = (len(self.places), *self.files[0].shape[1:])
+        self.whole, firsts = _mapped(folder)
+        self.rows = np.array(firsts)[self.places[:, 0]] + self.places[:, 1]
+        self.dtype = self.whole.dtype
+        self.shape = (len(self.rows), *self.whole.shape[1:])
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.places)
+        return len(self.rows)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
         """Pickle where they lie, not what they hold."""
@@ -54,14 +92,7 @@ class Shards:
 
     def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
         """Return a row by its number, or several as a new array."""
-        if isinstance(rows, int | np.integer):
-            shard, place = self.places[rows]
-            return self.files[shard][place]
-        places = self.places[rows]
-        chosen = np.empty((len(places), *self.shape[1:]), self.dtype)
-        for target, (shard, place) in zip(chosen, places.tolist(), strict=True):
-            target[...] = self.files[shard][place]
-        return chosen
+        return self.whole[self.rows[rows]]
 
 
 class Crops:
@@ -71,10 +102,11 @@ class Crops:
         self.folder = folder
         table = pd.read_csv(folder / "shapes.csv")
         self.shapes = table[["width", "height"]].to_numpy()
-        self.files = _mapped(folder)
+        self.whole, firsts = _mapped(folder)
         sizes = 3 * self.shapes.prod(axis=1)
         ends = pd.Series(sizes).groupby(table["shard"]).cumsum().to_numpy()
-        self.places = np.stack([table["shard"], ends - sizes, ends], axis=1)
+        ends = ends + np.array(firsts)[table["shard"]]
+        self.places = np.stack([ends - sizes, ends], axis=1)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
         """Pickle where they lie, not what they hold."""
@@ -82,9 +114,9 @@ class Crops:
 
     def __getitem__(self, sample: int) -> np.ndarray:
         """Return a sample by its number."""
-        shard, start, end = self.places[sample]
+        start, end = self.places[sample]
         width, height = self.shapes[sample]
-        return self.files[shard][start:end].reshape(height, width, 3)
+        return self.whole[start:end].reshape(height, width, 3)
 
 
 Inputs = np.ndarray | Shards  # (N, …), one row per sample

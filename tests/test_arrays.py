@@ -200,7 +200,7 @@ def in_shards(images, samples, tmp_path, monkeypatch):
 def test_shards_are_read_as_one_array(in_shards):
     expected, folder = in_shards
     shards = Shards(folder / f"two/{SIZES[0]}")
-    assert [len(file) for file in shards.files] == [3, 3]
+    assert len(list(shards.folder.glob("0*.npy"))) == 2
     assert (len(shards), shards.shape, shards.dtype) == (6, expected.shape, np.uint8)
     for rows in (3, slice(1, 5), slice(0, 0), np.array([5, 0, 0, 3]), slice(None)):
         np.testing.assert_array_equal(shards[rows], expected[rows])
@@ -210,7 +210,6 @@ def test_shards_are_read_as_one_array(in_shards):
 
 def test_crops_of_shards_are_those_of_one(in_shards):
     one, two = (Crops(in_shards[1] / f"{name}/own") for name in ("one", "two"))
-    assert (len(one.files), len(two.files)) == (1, 2)
     for sample in range(6):
         np.testing.assert_array_equal(one[sample], two[sample])
 

@@ -153,7 +153,8 @@ def test_the_same_bytes_wherever_work_is_done(scenes, tmp_path, running, monkeyp
     monkeypatch.setenv(cluster.SCHEDULER, running.address)
     monkeypatch.chdir(running.folder)
     assert prepare(scenes, tmp_path / "cluster") == expected
-    assert len(Shards(tmp_path / "cluster/32").files) == 5
+    assert len(Shards(tmp_path / "cluster/32")) == 48
+    assert len(list(tmp_path.glob("cluster/32/0*.npy"))) == 5
 
 
 @pytest.mark.slow

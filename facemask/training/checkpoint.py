@@ -43,7 +43,7 @@ def digest(inputs: Inputs | Crops, splits: pd.DataFrame, settings: Section) -> s
     """
     # Keras Tuner is not imported for its version: it takes half a second.
     versions = [keras.__version__, tf.__version__, metadata.version("keras-tuner")]
-    arrays = [inputs] if isinstance(inputs, np.ndarray) else [inputs.places, *inputs.files]
+    arrays = [inputs] if isinstance(inputs, np.ndarray) else [inputs.places, inputs.whole]
     kinds = [(array.shape, str(array.dtype)) for array in arrays]
     about = [settings.model_dump(mode="json"), versions, kinds]
     found = hashlib.sha256(json.dumps(about).encode())
