@@ -165,12 +165,15 @@ def _have_done(token: Path, task: bytes) -> bytes:
 @cache
 def _process() -> "subprocess.Popen[bytes]":
     """Start the process that does a worker's work, where the worker finds its modules."""
-    paths = os.pathsep.join(path or "." for path in sys.path)
+    environment = {**os.environ, SCHEDULER: ""}
+    environment["PYTHONPATH"] = os.pathsep.join(path or "." for path in sys.path)
+    # Dask lets its workers give memory back at once, which costs a sixth of the time of decoding.
+    environment.pop("MALLOC_TRIM_THRESHOLD_", None)
     return subprocess.Popen(  # noqa: S603 # nosec B603
         [sys.executable, "-m", "facemask.cluster", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": paths, SCHEDULER: ""},
+        env=environment,
     )
 
 
