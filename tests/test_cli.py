@@ -280,7 +280,7 @@ def test_members_that_make_no_ensemble_are_reported(project: Path) -> None:
 
 def test_help_shows_the_commands_and_their_arguments() -> None:
     text = facemask("--help")
-    for command in ("compare", "pool", "snapshot"):
+    for command in ("compare", "pool", "folds", "repro", "snapshot"):
         assert command in text
         assert facemask(command, "--help")
     text = facemask("compare", "--help")

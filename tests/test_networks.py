@@ -1,5 +1,6 @@
 """The models that predict takes: exported files, and trained networks of all kinds."""
 
+import pickle
 import sys
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def test_the_command_takes_a_network(scratch, tmp_path, monkeypatch):
 def test_a_trained_detector_is_that_of_its_folder(small_detector):
     found = networks.load(small_detector, 0.001, 96, 200)
     run, settings = detector.load(small_detector)
+    run = pickle.loads(pickle.dumps(run))  # as a cluster's worker gets it
     expected = detect(run, example(), 96, 0.001, 200)
     assert found.classes == tuple(settings.classes)
     for one, other in zip(found.find(example()), expected, strict=True):
