@@ -69,9 +69,9 @@ def measure(source: Path, factor: int) -> Iterator[dict[str, Any]]:
         seconds, stages = pipeline.repro(folder, TARGET)
         for stage in stages:
             yield {name: stage[name] for name in ("stage", "seconds", "own_mb")}
-        yield {"stage": "dvc repro", "seconds": seconds, "own_mb": None}
+        yield {"stage": "dvc repro", "seconds": seconds, "own_mb": ""}
         status = pipeline.seconds_of(folder, "status", "--with-deps", TARGET)
-        yield {"stage": "dvc status", "seconds": status, "own_mb": None}
+        yield {"stage": "dvc status", "seconds": status, "own_mb": ""}
     finally:
         shutil.rmtree(temporary)
 

@@ -51,8 +51,7 @@ def pack(
     every["shard"] = number // IMAGES
     every[["width", "height"]] = _shrunk_sides(every, max_side)
     every["square"] = np.arange(len(every)) < len(samples)
-    count = max(1, -(-len(names) // IMAGES))
-    tables = [(shard, every[every["shard"] == shard]) for shard in range(count)]
+    tables = [*every.groupby("shard")] or [(0, every)]
     write = partial(_write_shard, images, outputs, native)
     for _ in cluster.map(write, tables, "pack", "shard", workers):
         pass
