@@ -47,7 +47,7 @@ def pack(
     """
     # A table without rows has no types to read from a file.
     every = pd.concat([samples, extra.astype(samples.dtypes)], ignore_index=True)
-    names, number = np.unique(every["image"], return_inverse=True)
+    _, number = np.unique(every["image"], return_inverse=True)
     every["shard"] = number // IMAGES
     every[["width", "height"]] = _shrunk_sides(every, max_side)
     every["square"] = np.arange(len(every)) < len(samples)
