@@ -31,13 +31,13 @@ def embed(backbone: Backbone, weights: str, crops: Path, folder: Path) -> dict[s
     Raises:
         InputError: as of `backbones.build_backbone`.
     """
-    count = len(Shards(crops))
+    model, loaded, inputs = _opened(backbone, weights, crops)
+    count = len(inputs)
     write = partial(_write, backbone, weights, crops, folder)
     title = f"embed {backbone.application}"
     for _ in cluster.map(write, range(0, count, ROWS), title, "shard"):
         pass
     write_places(np.arange(count) // ROWS, folder)
-    model, loaded, _ = _opened(backbone, weights, crops)
     return {
         "weights": Path(loaded).name,
         "sha256": weights_digest(model, loaded),
