@@ -12,9 +12,11 @@ a training has seeded, and a long call that holds Python's lock would look like 
 
 import atexit
 import builtins
+import glob
 import logging
 import os
 import pickle  # nosec B403
+import socket
 import subprocess  # nosec B404
 import sys
 import threading
@@ -22,10 +24,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from tqdm import tqdm
@@ -109,9 +110,8 @@ def _in_cluster(
         tqdm.write(f"{chosen} has no workers yet: python -m dask worker {chosen} --nthreads 1")
     count = min(AT_ONCE, max(1, int(SHARE * len(items) / max(1, workers))))
     parts = [items[start : start + count] for start in range(0, len(items), count)]
-    TOKENS.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=TOKENS) as token:
-        work = partial(_have_done, TOKENS / Path(token.name).name)
+    with _token() as token:
+        work = partial(_have_done, token)
         # Pure tasks would not run again: the files that they write may be gone since.
         tasks = [cloudpickle.dumps((function, part)) for part in parts]
         futures = client.map(work, tasks, pure=False)
@@ -135,6 +135,30 @@ def _in_cluster(
         finally:
             if client.status == "running":
                 client.cancel(futures)
+
+
+@contextmanager
+def _token() -> Iterator[Path]:
+    """Make a file in the project's folder; those that killed clients of this machine left go."""
+    TOKENS.mkdir(parents=True, exist_ok=True)
+    host = f"{socket.gethostname()}-"
+    for left in TOKENS.glob(f"{glob.escape(host)}*"):
+        if not _is_running(int(left.name.rpartition("-")[2])):
+            left.unlink(missing_ok=True)
+    token = TOKENS / f"{host}{os.getpid()}"
+    token.touch()
+    try:
+        yield token
+    finally:
+        token.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # is it there?
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _result(reply: bytes) -> Any:  # noqa: ANN401 - what the function returned
@@ -215,12 +239,9 @@ def _work() -> None:
 
 def end_with(process: int) -> None:
     """Wait until a process has ended, and end this one then."""
-    while True:
-        try:
-            os.kill(process, 0)  # is it there?
-        except ProcessLookupError:
-            os._exit(1)
-        time.sleep(1)
+    while _is_running(process):
+        time.sleep(0.2)
+    os._exit(1)
 
 
 @cache

@@ -1,9 +1,12 @@
 """Runs of DVC's stages side by side: those that wait for nothing, and the folds of a split."""
 
+import fcntl
 import os
 import shutil
 import subprocess  # nosec B404
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePath
@@ -131,7 +134,7 @@ def _dvc(root: Path, logged: bool, *arguments: str) -> None:
     """Run a command of DVC in a copy of the project; its output is shown, or goes to a log."""
     # A stage of a cluster's worker does its own work by itself.
     environment = {**os.environ, PARENT: str(os.getpid()), cluster.SCHEDULER: ""}
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    command = [sys.executable, "-m", "facemask.runs", "--wait-for-lock", *arguments]
     ran = f"dvc {' '.join(arguments)} in {root.absolute()}"
     if not logged:
         if _call(command, root, env=environment).returncode:
@@ -144,6 +147,26 @@ def _dvc(root: Path, logged: bool, *arguments: str) -> None:
     if code:
         end = log.read_text(encoding="utf-8", errors="replace")[-SHOWN:]
         raise InputError(f"{ran} failed; {log} ends:\n{end}")
+
+
+def _run_dvc() -> int:
+    """Be DVC, as long as the process that began it runs, and once in a folder for a stage.
+
+    The one whose worker was killed may still be about to end, and so its stage.
+    """
+    parent, arguments = int(os.environ[PARENT]), sys.argv[1:]
+    threading.Thread(target=cluster.end_with, args=[parent], daemon=True).start()
+    lock = Path(".resume/locks", f"dvc@{arguments[-1]}".replace("/", "_"))
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            time.sleep(1)
+        from dvc.cli import main
+
+        return int(main(arguments))
 
 
 def _copy_project(copy: Path) -> None:
@@ -203,3 +226,7 @@ def _set(file: Path, key: list[str], value: str) -> None:
         for part in key[:-1]:
             values = values[part]
         values[key[-1]] = value
+
+
+if __name__ == "__main__":
+    sys.exit(_run_dvc())

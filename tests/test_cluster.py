@@ -1,10 +1,12 @@
 """Work on many items: the same here, in threads, and in a cluster whose workers are killed."""
 
+import subprocess
 import threading
 import time
 from functools import partial
 from pathlib import Path
 
+import cloudpickle
 import cv2
 import pandas as pd
 import pytest
@@ -114,6 +116,38 @@ def test_a_worker_of_another_folder_is_refused(elsewhere, monkeypatch, tmp_path)
 def test_processes_of_this_machine_do_the_same(here, monkeypatch):
     monkeypatch.setenv(cluster.SCHEDULER, "local:2")
     assert mapped(square, range(50)) == [number**2 for number in range(50)]
+
+
+def test_a_worker_has_work_done_by_another_process(here):
+    """As the scheduler has a worker call it."""
+
+    def done(function, items):
+        return cluster._result(cluster._have_done(token, cloudpickle.dumps((function, items))))
+
+    with cluster._token() as token:
+        assert done(square, [1, 2]) == [1, 4]
+        assert {pid for _, pid in done(slowly, [0, 1])} == {cluster._process().pid}
+        with pytest.raises(InputError, match="number 3"):
+            done(refuse, [3])
+        with pytest.raises(TypeError) as caught:
+            done(square, [None])
+        assert "Traceback" in caught.value.__notes__[0]
+        assert done(square, [3]) == [9]
+    with pytest.raises(InputError, match="which is not the project's folder"):
+        done(square, [3])
+    cluster._process().kill()
+    cluster._process.cache_clear()
+
+
+def test_what_killed_clients_left_goes(here):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    with cluster._token() as token:
+        left = token.with_name(token.name.rpartition("-")[0] + f"-{dead.pid}")
+        left.touch()
+    with cluster._token() as token:
+        assert [*token.parent.iterdir()] == [token]
+    assert [*token.parent.iterdir()] == []
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from network_toys import edited, pixels
 from predict_toys import EXAMPLE, ROOT, example, predict
+from toys import packed_crops
 
 from facemask import params
 from facemask.config.detector import ResolvedDetector
@@ -94,6 +96,43 @@ def test_a_trained_detector_is_that_of_its_folder(small_detector):
     for one, other in zip(found.find(example()), expected, strict=True):
         np.testing.assert_array_equal(one, other)
     assert len(expected.xyxy)
+
+
+def test_tables_of_a_trained_detector_hold_what_it_finds(small_detector, tmp_path):
+    """Of packed images, in pixels as they were before; of crops, the strongest face."""
+    run, settings = detector.load(small_detector)
+    images = [
+        np.ascontiguousarray(each) for each in (example()[::2, ::2], example()[20:120, 30:160])
+    ]
+    crops = packed_crops(tmp_path, images)
+    samples = pd.DataFrame(
+        {
+            "sample": [1, 0], "image": ["b.png", "a.png"], "split": ["test", "val"],
+            "width": [2 * images[1].shape[1], images[0].shape[1]],
+            "height": [3 * images[1].shape[0], images[0].shape[0]],
+        }
+    )  # fmt: skip
+    table = detector.detect_images(run, settings, crops, samples)
+    assert list(table["image"].unique()) == ["b.png", "a.png"]
+    for row, scale in ((0, (2, 3, 2, 3)), (1, (1, 1, 1, 1))):
+        each = samples.iloc[row]
+        expected = detect(run, images[each["sample"]], settings.size, detector.LEAST)
+        found = table[table["image"] == each["image"]]
+        assert {*found["split"]} == {each["split"]}
+        boxes = found[["x0", "y0", "x1", "y1"]].to_numpy()
+        np.testing.assert_allclose(boxes, expected.xyxy * scale, atol=0.006)
+        scores = found[["score_with_mask", "score_without_mask"]].to_numpy()
+        np.testing.assert_allclose(scores, expected.scores, atol=6e-6)
+    faces = pd.DataFrame({"sample": [0, 1], "image": "a.png", "face": [0, 1], "flip": 0})
+    faces = faces.assign(split="test", label=[1, 0], x0=0, y0=0, x1=90, y1=60)
+    faces = faces.assign(box_x0=9, box_y0=6, box_x1=45, box_y1=30)
+    strongest = detector.strongest(run, settings, crops, faces)
+    for row, image in enumerate(images):
+        best = detect(run, image, settings.crop_view, 0)
+        with_mask, without = best.scores[0] ** 2
+        probability = with_mask / (with_mask + without)
+        assert strongest["probability"][row] == pytest.approx(probability, abs=1e-5)
+        assert strongest["predicted"][row] == ("with_mask" if probability > 0.5 else "without_mask")
 
 
 def test_another_file_is_that_of_its_path(tmp_path):

@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +10,9 @@ import pytest
 import yaml
 from cluster_toys import cluster_in, killing
 from conftest import SMALL, STUDY, dvc, new_project, run
+from typer.testing import CliRunner
 
-from facemask import cluster, runs
+from facemask import cli, cluster, runs
 from facemask.errors import InputError
 
 # Four stages that wait for one, and one that waits for them; each notes when it ran.
@@ -150,14 +149,11 @@ def test_a_copy_is_the_project_as_it_lies_here(project):
 
 
 @pytest.mark.slow
-def test_folds_are_run_and_pooled_though_workers_are_killed(project):
+def test_folds_are_run_and_pooled_though_workers_are_killed(project, monkeypatch, capsys):
     with cluster_in(project) as workers, killing(workers, 4, 9) as kills:
-        done = subprocess.run(
-            [sys.executable, "-m", "facemask", "folds", "scratch_1", "--to", "folds.json"],
-            env={**workers.environment, cluster.SCHEDULER: workers.address},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+        monkeypatch.setenv(cluster.SCHEDULER, workers.address)
+        done = CliRunner().invoke(cli.app, ["folds", "scratch_1", "--to", "folds.json"])
+    assert done.exit_code == 0, done.output
     assert kills
     copies = [project / runs.FOLDS / f"scratch_1/grouped_{fold}" for fold in (0, 1)]
     tested = []
@@ -170,4 +166,4 @@ def test_folds_are_run_and_pooled_though_workers_are_killed(project):
     pooled = json.loads(Path("folds.json").read_text())
     assert pooled["images"] == len(tested[0] | tested[1])
     assert len(pooled["metrics"]["accuracy"]["folds"]) == 2
-    assert "scratch_1, 2 folds" in done.stdout
+    assert "scratch_1, 2 folds" in done.stdout + capsys.readouterr().out
