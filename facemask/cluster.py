@@ -74,7 +74,8 @@ def map(
     """
     chosen = os.environ.get(SCHEDULER, "").strip()
     with tqdm(total=len(items), desc=title, unit=unit, disable=not title or len(items) < 2) as bar:
-        if chosen and len(items) > 1:
+        # A single item needs no cluster; but Dask's threads disturb a training here, once it runs.
+        if chosen and (len(items) > 1 or _client.cache_info().currsize):
             results = _in_cluster(chosen, function, items)
         elif workers == 1:
             results = builtins.map(function, items)

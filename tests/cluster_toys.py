@@ -9,8 +9,9 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from distributed import Client
+from distributed import Client, SpecCluster
 
+from facemask import cluster as clusters
 from facemask.errors import InputError
 
 TESTS = Path(__file__).parent
@@ -86,7 +87,16 @@ def cluster_in(folder):
     try:
         yield cluster
     finally:
+        close_clients()
         cluster.stop()
+
+
+def close_clients():
+    """Leave no thread of Dask behind: they would disturb the trainings of other tests."""
+    clusters._client.cache_clear()
+    for each in [*Client._instances, *SpecCluster._instances]:
+        with suppress(Exception):
+            each.close(timeout=5)
 
 
 @contextmanager
