@@ -172,7 +172,7 @@ def folds(
 ) -> None:
     """Run an experiment in every fold of the grouped split, and pool the folds.
 
-    Each in a copy of the project in .dvc/tmp/exps/folds; one after the other or, on a cluster
+    Each in a copy of the project, where DVC keeps its own; one after the other or, on a cluster
     (FACEMASK_SCHEDULER), side by side. Stopped, it goes on from there.
     """
     from facemask import printed, runs

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 SCHEDULER = "FACEMASK_SCHEDULER"
+PARENT = "FACEMASK_PARENT"  # of a stage that ends with another process: that one's number
 # Of all items, a worker is given this share at once, but not more than so many: if it is killed,
 # another does these again.
 SHARE, AT_ONCE = 1 / 16, 64
@@ -192,7 +193,7 @@ def _process() -> "subprocess.Popen[bytes]":
     """Start the process that does a worker's work, where the worker finds its modules."""
     environment = {**os.environ, SCHEDULER: ""}
     environment["PYTHONPATH"] = os.pathsep.join(path or "." for path in sys.path)
-    # Dask lets its workers give memory back at once, which costs a sixth of the time of decoding.
+    # Dask lets its workers give memory back at once, which slows decoding.
     environment.pop("MALLOC_TRIM_THRESHOLD_", None)
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes on the processor
     return subprocess.Popen(  # noqa: S603 # nosec B603

@@ -47,16 +47,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def file_lock(lock: Path) -> Iterator[None]:
+def file_lock(lock: Path, wait: bool = False) -> Iterator[None]:
     """Hold a lock; the kernel takes it back from a process that is killed.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, for which it is not to wait.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
                 f"another process is running this stage (lock file {lock}): wait until it has "

@@ -1,12 +1,10 @@
 """Runs of DVC's stages side by side: those that wait for nothing, and the folds of a split."""
 
-import fcntl
 import os
 import shutil
 import subprocess  # nosec B404
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePath
@@ -15,13 +13,12 @@ from typing import Any
 from facemask import cluster
 from facemask.config import Config
 from facemask.errors import InputError, nearest
+from facemask.io import file_lock
 from facemask.params import read
 
 # Where copies of the project lie, from its root; as DVC does itself, within the project's folder.
-FOLDS = Path(".dvc/tmp/exps/folds")
+FOLDS = Path(".dvc", "tmp", "exps", "folds")
 LOGS = Path(".resume/logs")
-# In the environment of a stage: the process that ends together with it.
-PARENT = "FACEMASK_PARENT"
 SHOWN = 1500  # characters of a log in a message
 
 
@@ -133,7 +130,7 @@ def _run_fold(target: str, logged: bool, copy: Path) -> None:
 def _dvc(root: Path, logged: bool, *arguments: str) -> None:
     """Run a command of DVC in a copy of the project; its output is shown, or goes to a log."""
     # A stage of a cluster's worker does its own work by itself.
-    environment = {**os.environ, PARENT: str(os.getpid()), cluster.SCHEDULER: ""}
+    environment = {**os.environ, cluster.PARENT: str(os.getpid()), cluster.SCHEDULER: ""}
     command = [sys.executable, "-m", "facemask.runs", "--wait-for-lock", *arguments]
     ran = f"dvc {' '.join(arguments)} in {root.absolute()}"
     if not logged:
@@ -154,16 +151,10 @@ def _run_dvc() -> int:
 
     The one whose worker was killed may still be about to end, and so its stage.
     """
-    parent, arguments = int(os.environ[PARENT]), sys.argv[1:]
+    parent, arguments = int(os.environ[cluster.PARENT]), sys.argv[1:]
     threading.Thread(target=cluster.end_with, args=[parent], daemon=True).start()
     lock = Path(".resume/locks", f"dvc@{arguments[-1]}".replace("/", "_"))
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            time.sleep(1)
+    with file_lock(lock, wait=True):
         from dvc.cli import main
 
         return int(main(arguments))

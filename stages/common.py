@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from facemask.cluster import end_with
+from facemask.cluster import PARENT, end_with
 from facemask.errors import REMEDIES, InputError
 from facemask.io import file_lock
 
@@ -52,7 +52,7 @@ def run_stage(stage: Callable[..., None]) -> None:
     that a cluster's worker runs (`facemask.runs`) ends when that is killed, as another begins it.
     """
     name = Path(sys.argv[0]).stem
-    if parent := os.environ.get("FACEMASK_PARENT"):
+    if parent := os.environ.get(PARENT):
         threading.Thread(target=end_with, args=[int(parent)], daemon=True).start()
     try:
         with file_lock(STATE / "locks" / "@".join([name, *sys.argv[1:]]).replace("/", "_")):

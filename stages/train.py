@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from dvclive.keras import DVCLiveCallback
-from dvclive.live import Live
 
 from facemask.config.training import ResolvedExperiment
 from facemask.inference.predict import predict
@@ -19,6 +17,7 @@ from facemask.shards import Shards
 from facemask.training import classifier
 from facemask.training.loop import parameters
 from stages.common import DATA, MODELS, STATE, config_file, run_stage
+from stages.live import live
 from stages.repeats import train_repeats, write_repeat
 
 
@@ -51,15 +50,7 @@ def train(pipeline: str, name: str, search: str | None = None) -> None:
 def train_one(
     inputs: Shards, frozen: int, models: Path, state: Path, repeat: tuple[ResolvedExperiment, Path]
 ) -> None:
-    """Train one repeat, and predict with it.
-
-    Args:
-        inputs: crops or features of all samples.
-        frozen: parameters of the backbone that features come from.
-        models: folder of the first repeat's model, beside which DVCLive's curves are written.
-        state: of all repeats.
-        repeat: its settings and its folder.
-    """
+    """Train one repeat on crops or features; `frozen` are parameters of their backbone."""
     experiment, folder = repeat
     splits = pd.read_csv(DATA / "splits.csv")
     callbacks, file = [live(folder)] if folder == models else [], folder / "model.keras"
@@ -69,13 +60,6 @@ def train_one(
     model = keras.saving.load_model(file, compile=False)
     predictions = predict(model, inputs, splits[splits["split"] != "unused"], experiment)
     write_repeat(folder, history, parameters(model, frozen), predictions)
-
-
-def live(folder: Path) -> DVCLiveCallback:
-    """Return a callback that writes DVCLive's curves beside the model."""
-    # Everything else here would edit dvc.yaml or track the same files twice.
-    log = Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None)
-    return DVCLiveCallback(live=log)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from facemask.inference.detect import Detections
-from facemask.predict.drawing import LOOKS, PALETTE, annotate, blur, cut_out, look_of
+from facemask.predict.drawing import PALETTE, STYLES, annotate, blur, cut_out, style_of
 
 CLASSES = ("with_mask", "without_mask", "mask_weared_incorrect", "another_class")
 
@@ -82,10 +82,10 @@ def test_a_label_lies_in_the_image_wherever_the_face_is():
 
 
 def test_classes_have_colours_of_their_own_that_differ_in_brightness():
-    colours = [look_of(name, number).colour for number, name in enumerate(CLASSES)]
+    colours = [style_of(name, number).colour for number, name in enumerate(CLASSES)]
     assert len(set(colours)) == len(CLASSES)
-    assert look_of("another_class", 3).text == "another class"
-    bright = sorted(np.dot(colour, [0.299, 0.587, 0.114]) for _, colour in LOOKS.values())
+    assert style_of("another_class", 3).text == "another class"
+    bright = sorted(np.dot(colour, [0.299, 0.587, 0.114]) for _, colour in STYLES.values())
     assert np.diff(bright).min() > 30
 
 

@@ -23,7 +23,7 @@ from facemask.data.images import THUMBNAIL as SIDE
 FREQUENCIES, NEIGHBOURS = 6, 50
 CANDIDATE, CROPPED_CANDIDATE = 0.85, 0.7
 # It misses no pair at less than 1 / (1 + SLACK) of a candidate's distance (a correlation of 0.96),
-# and one in a hundred of the others: an exact search compares nearly all images with all others.
+# and few of the others: an exact search compares nearly all images with all others.
 SLACK = 1.0
 BLOCK = 256  # thumbnails that are in memory as float32
 # The second look compares brightness relative to its surroundings (a standard deviation, px of a

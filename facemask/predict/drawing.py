@@ -16,7 +16,7 @@ PALETTE: list[Colour] = [
     (86, 180, 233), (213, 94, 0), (240, 228, 66), (0, 158, 115), (204, 121, 167), (230, 159, 0),
     (0, 114, 178),
 ]  # fmt: skip
-LOOKS = {  # class: what is written, and its colour
+STYLES = {  # class: what is written, and its colour
     "with_mask": ("with mask", PALETTE[0]),
     "without_mask": ("without mask", PALETTE[1]),
     "mask_weared_incorrect": ("worn incorrectly", PALETTE[2]),
@@ -28,7 +28,7 @@ MARGIN = 0.2  # of a box's side, that is blurred on each side besides
 BLOCKS = 6  # at most, along each side of a blurred face
 
 
-class Look(NamedTuple):
+class Style(NamedTuple):
     """How a class is drawn: its words and its colour."""
 
     text: str
@@ -43,11 +43,11 @@ class Patch(NamedTuple):
     y: int
 
 
-def look_of(name: str, number: int) -> Look:
+def style_of(name: str, number: int) -> Style:
     """Return how a class is drawn; classes of other data get colours by their number."""
-    if name in LOOKS:
-        return Look(*LOOKS[name])
-    return Look(name.replace("_", " "), PALETTE[number % len(PALETTE)])
+    if name in STYLES:
+        return Style(*STYLES[name])
+    return Style(name.replace("_", " "), PALETTE[number % len(PALETTE)])
 
 
 def annotate(image: np.ndarray, found: Detections, classes: Sequence[str]) -> None:
@@ -58,12 +58,12 @@ def annotate(image: np.ndarray, found: Detections, classes: Sequence[str]) -> No
         found: its faces.
         classes: names, in the order of class_id.
     """
-    looks = [look_of(classes[number], number) for number in found.class_id]
-    order = range(len(looks))[::-1]  # the most confident last, on top
+    styles = [style_of(classes[number], number) for number in found.class_id]
+    order = range(len(styles))[::-1]  # the most confident last, on top
     for face in order:
-        _frame(image, found.xyxy[face], looks[face].colour)
+        _frame(image, found.xyxy[face], styles[face].colour)
     for face in order:
-        label = _label(image.shape, found.xyxy[face], looks[face], float(found.confidence[face]))
+        label = _label(image.shape, found.xyxy[face], styles[face], float(found.confidence[face]))
         if label:
             _paste(image, label)
 
@@ -91,16 +91,18 @@ def _ring(
         drawn[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = colour
 
 
-def _label(shape: tuple[int, ...], box: np.ndarray, look: Look, confidence: float) -> Patch | None:
+def _label(
+    shape: tuple[int, ...], box: np.ndarray, style: Style, confidence: float
+) -> Patch | None:
     """The label of a face: above it, or else below or in it; None if the image has no room."""
     x0, y0, x1, y1 = _outward(box)
     largest = max(SMALLEST_TEXT, max(shape[:2]) / 50)
     size = round(np.clip((y1 - y0) * 0.3, SMALLEST_TEXT, largest))
     number = f"{confidence:.2f}"
-    pixels = _text(f"{look.text} {number}", size, look.colour)
+    pixels = _text(f"{style.text} {number}", size, style.colour)
     # Words that are far wider than the face would lie on its neighbours.
     if pixels.shape[1] > min(2.5 * max(x1 - x0, 2 * size), shape[1]):
-        pixels = _text(number, size, look.colour)
+        pixels = _text(number, size, style.colour)
     height, width = pixels.shape[:2]
     if height > shape[0] or width > shape[1]:
         return None

@@ -92,7 +92,7 @@ def _counted(found: Detections, classes: Sequence[str]) -> str:
     """How many faces there are of each class, in words."""
     count = len(found.class_id)
     kinds = Counter(found.class_id.tolist())
-    each = [f"{kinds[k]} {drawing.look_of(classes[k], k).text}" for k in sorted(kinds)]
+    each = [f"{kinds[k]} {drawing.style_of(classes[k], k).text}" for k in sorted(kinds)]
     return f"{_number(count, 'face')}{': ' if each else ''}{', '.join(each)}"
 
 
