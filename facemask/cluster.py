@@ -145,7 +145,7 @@ def _token() -> Iterator[Path]:
     TOKENS.mkdir(parents=True, exist_ok=True)
     host = f"{socket.gethostname()}-"
     for left in TOKENS.glob(f"{glob.escape(host)}*"):
-        if not _is_running(int(left.name.rpartition("-")[2])):
+        if not is_running(int(left.name.rpartition("-")[2])):
             left.unlink(missing_ok=True)
     token = TOKENS / f"{host}{os.getpid()}"
     token.touch()
@@ -155,7 +155,8 @@ def _token() -> Iterator[Path]:
         token.unlink(missing_ok=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Return whether there is a process of this number, be it only one that was not waited for."""
     try:
         os.kill(process, 0)  # is it there?
     except ProcessLookupError:
@@ -241,7 +242,7 @@ def _work() -> None:
 
 def end_with(process: int) -> None:
     """Wait until a process has ended, and end this one then."""
-    while _is_running(process):
+    while is_running(process):
         time.sleep(0.2)
     os._exit(1)
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess  # nosec B404
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePath
@@ -13,7 +14,7 @@ from typing import Any
 from facemask import cluster
 from facemask.config import Config
 from facemask.errors import InputError, nearest
-from facemask.io import file_lock
+from facemask.io import file_lock, write_text
 from facemask.params import read
 
 # Where copies of the project lie, from its root; as DVC does itself, within the project's folder.
@@ -154,10 +155,27 @@ def _run_dvc() -> int:
     parent, arguments = int(os.environ[cluster.PARENT]), sys.argv[1:]
     threading.Thread(target=cluster.end_with, args=[parent], daemon=True).start()
     lock = Path(".resume/locks", f"dvc@{arguments[-1]}".replace("/", "_"))
+    holder = lock.with_name(f"{lock.name}.pid")
     with file_lock(lock, wait=True):
+        _wait_for_end(holder)
+        write_text(f"{os.getpid()}", holder)
         from dvc.cli import main
 
         return int(main(arguments))
+
+
+def _wait_for_end(holder: Path) -> None:
+    """Wait until the process that a file names is gone, for up to ten seconds.
+
+    The kernel takes a lock back from a killed process a moment before its number; as long as that
+    is there, DVC takes the files of its stage to be in use.
+    """
+    if holder.exists():
+        process = int(holder.read_text(encoding="utf-8"))
+        for _ in range(100):
+            if not cluster.is_running(process):
+                return
+            time.sleep(0.1)
 
 
 def _copy_project(copy: Path) -> None:

@@ -1,8 +1,13 @@
 """Stages side by side on a cluster, and the folds of a split."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -108,6 +113,29 @@ def test_a_stage_that_fails_is_named_with_what_it_said(pipeline, workers):
     assert "is wrong" in str(caught.value)
     log = re.search(r"(\S+/middle@[abcd]\.log) ends", str(caught.value))[1]
     assert "is wrong" in Path(log).read_text()
+
+
+def test_dvc_waits_for_one_that_was_killed_and_is_about_to_end(pipeline):
+    def start():
+        environment = {**os.environ, cluster.PARENT: str(os.getpid())}
+        command = [sys.executable, "-m", "facemask.runs", "repro", "slow"]
+        return subprocess.Popen(command, env=environment)
+
+    waits = "touch slow.begun; until test -f go.txt; do sleep 0.1; done; exit 1"
+    cmd = f"test -f go.txt || {{ {waits}; }}; touch slow.txt"
+    Path("dvc.yaml").write_text(yaml.dump({"stages": {"slow": {"cmd": cmd, "outs": ["slow.txt"]}}}))
+    killed = start()
+    while not Path("slow.begun").exists():
+        time.sleep(0.1)
+    killed.kill()
+    # Its number is there until it is waited for.
+    Path("go.txt").touch()
+    second = start()
+    with suppress(subprocess.TimeoutExpired):
+        second.wait(timeout=4)
+    killed.wait()
+    assert second.wait() == 0
+    assert Path("slow.txt").exists()
 
 
 def test_what_is_no_target_is_reported(pipeline, workers):
