@@ -1,5 +1,6 @@
 """The command line: predict on images, serve; compare, pool and keep results."""
 
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,10 +39,12 @@ Sources = Annotated[
     ),
 ]
 Conf = Annotated[
-    float | None, typer.Option(metavar="0-1", help="Confidence from which on a face counts.")
+    float | None,
+    typer.Option(metavar="0-1", help="Report only faces with at least this confidence."),
 ]
 Size = Annotated[
-    int | None, typer.Option(metavar="PX", help="Longest side of what the network sees.")
+    int | None,
+    typer.Option(metavar="PX", help="Resize each image to this longest side before detection."),
 ]
 Tiles = Annotated[
     int | None,
@@ -95,6 +98,8 @@ def predict(
     Prints a line for each image. Annotated copies and predictions.jsonl go to a new folder,
     runs/predict/1, 2, …
     """
+    # A video that is being written becomes whole.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         from facemask.predict.files import predict as predict_on
         from facemask.predict.run import Options

@@ -1,6 +1,5 @@
 """Files that are complete or absent, whenever the process that writes them ends."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -53,6 +52,8 @@ def file_lock(lock: Path, wait: bool = False) -> Iterator[None]:
     Raises:
         InputError: another process holds it, for which it is not to wait.
     """
+    import fcntl  # not on Windows; predict and serve, which import this module, lock nothing
+
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:

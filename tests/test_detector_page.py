@@ -131,10 +131,10 @@ def test_the_page_holds_what_was_measured(measured):
 
 
 def test_the_card_holds_what_was_measured_and_how_near_the_files_are(measured):
-    near = {"images": 9, "faces": 50, "lacking": 1, "added": 2, "box_px": 0.25, "score": 0.0125}
+    near = {"images": 9, "faces": 50, "missing": 1, "extra": 2, "box_px": 0.25, "score": 0.0125}
     exported = {
         "onnx": near | {"megabytes": 4.96, "ap50": 0.5, "ap": 0.25},
-        "litert": near | {"megabytes": 9.7, "lacking": 0},
+        "litert": near | {"megabytes": 9.7, "missing": 0},
     }
     about = {"classes": list(CLASSES), "size": 640, "confidence": 0.2, "split": "grouped_9"}
     card = model_card.render(about | {"dataset": "toys"}, measured, exported)

@@ -56,7 +56,7 @@ def test_exported_files_find_what_the_network_finds_and_a_card_describes_them(de
     record = read_json(folder / "report/records/detector/exported/detector.json")
     assert set(record) == {"onnx", "onnx_float32", "litert"}
     exact = [record[kind] for kind in ("onnx_float32", "litert")]
-    assert all(each["lacking"] == each["added"] == 0 for each in exact)
+    assert all(each["missing"] == each["extra"] == 0 for each in exact)
     assert all(each["box_px"] < 0.5 and each["score"] < 0.005 for each in exact)
     assert record["onnx"]["megabytes"] < 0.9 * record["onnx_float32"]["megabytes"]
     measured = read_json(folder / "report/records/detector/statistics/detector.json")

@@ -165,3 +165,16 @@ def test_the_documented_code_finds_what_the_command_finds(capsys, monkeypatch):
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     result = CliRunner().invoke(cli.app, ["predict", "docs/example.jpg", "--json", "--no-save"])
     assert names == [face["name"] for face in json.loads(result.stdout)["faces"]]
+
+
+def test_the_documented_lines_are_those_of_the_shipped_model():
+    shown = [text for page in ("README.md", "docs/use.md") for text in blocks(page, "console")]
+    runner = CliRunner()
+    line, as_json = (
+        runner.invoke(cli.app, ["predict", str(ROOT / "docs/example.jpg"), "--no-save", *options])
+        for options in ([], ["--json"])
+    )
+    line = line.stdout.replace(f"{ROOT}/", "")
+    assert sum(line in text for text in shown) == 2
+    first = json.dumps(json.loads(as_json.stdout)["faces"][0], separators=(",", ":"))
+    assert sum(first in text.replace(",\n", ",") for text in shown) == 2

@@ -64,7 +64,7 @@ def test_a_format_finds_what_keras_finds(model, files, name, shapes):
     run = parity.runner(name, files[name])
     found = parity.parity(runner(model, POWER), run, images(shapes), 96, 0.05)
     assert found["images"] == len(shapes) and found["faces"] > 3 * len(shapes)
-    assert found["lacking"] == found["added"] == 0
+    assert found["missing"] == found["extra"] == 0
     assert found["box_px"] < 0.02 and found["score"] < 1e-3
 
 
@@ -80,7 +80,7 @@ def test_weights_in_half_precision_take_half_the_place_and_hardly_differ(model, 
     assert saved == pytest.approx(sum(each.nbytes for each in weights), rel=0.2)
     run = parity.runner("onnx", half)
     found = parity.parity(runner(model, POWER), run, images(SHAPES), 96, 0.05)
-    assert found["lacking"] + found["added"] <= 0.02 * found["faces"]
+    assert found["missing"] + found["extra"] <= 0.02 * found["faces"]
     assert found["score"] < 0.05
 
 
@@ -116,13 +116,13 @@ def test_parity_counts_what_only_one_finds_and_measures_the_rest():
 
     found = parity.parity(one, other, images([(64, 64)] * 2), 64, 0.5)
     assert found == {
-        "images": 2, "faces": 6, "lacking": 2, "added": 2,
+        "images": 2, "faces": 6, "missing": 2, "extra": 2,
         "box_px": pytest.approx(0.25), "score": pytest.approx(0.02),
     }  # fmt: skip
     nothing = parity.parity(one, lambda *_: (boxes[:0], scores[:0]), images([(64, 64)]), 64, 0.5)
-    assert (nothing["lacking"], nothing["added"], nothing["box_px"]) == (3, 0, 0)
+    assert (nothing["missing"], nothing["extra"], nothing["box_px"]) == (3, 0, 0)
     swapped = parity.parity(one, lambda *_: (boxes, scores[:, ::-1]), images([(9, 64)]), 64, 0.5)
-    assert swapped["lacking"] == swapped["added"] == swapped["faces"]
+    assert swapped["missing"] == swapped["extra"] == swapped["faces"]
 
 
 def test_images_are_detected_in_with_the_files_own_size_and_confidence(files):
@@ -170,6 +170,12 @@ def test_what_is_no_detector_is_named(tmp_path, files):
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(InputError, match="no detector of this project"):
         runtime.load(tmp_path / "text.onnx")
+    other = onnx.load(files["onnx"])
+    other.graph.output[0].name = "other"
+    other.graph.node.append(onnx.helper.make_node("Identity", ["boxes"], ["other"]))
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(InputError, match="no detector of this project"):
+        runtime.load(tmp_path / "other.onnx")
     other = onnx.load(files["onnx"])
     del other.metadata_props[:]
     onnx.save(other, tmp_path / "other.onnx")

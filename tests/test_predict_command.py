@@ -298,7 +298,7 @@ def wrong_sources():
         (["x" * 300], "File name too long"),
         ([""], "a SOURCE is empty"),
         (["empty"], "empty holds no images"),
-        (["texts"], "files passed over: 1 HEIC; convert"),
+        (["texts"], "files skipped: 1 HEIC; convert"),
         (["*.nothing"], "nothing matches *.nothing"),
         (["texts/*.txt"], "texts/*.txt matches no images"),
         (["pipe.jpg"], "pipe.jpg is neither a file nor a folder"),
@@ -308,9 +308,9 @@ def wrong_sources():
         (["http://localhost/a.jpg"], "add --allow-download"),
         (["file:///etc/passwd", "--allow-download"], "file: is not read"),
         (["rtsp://localhost/a", "--allow-download"], "rtsp: is not read"),
-        (["http:///a.jpg", "--allow-download"], "no usable address"),
+        (["http:///a.jpg", "--allow-download"], "not a usable address"),
         (["http://me:pw@localhost/a.jpg", "--allow-download"], "without a user's name"),
-        (["http://localhost:99999/a.jpg", "--allow-download"], "no usable address"),
+        (["http://localhost:99999/a.jpg", "--allow-download"], "not a usable address"),
         (["http://localhost/a.mp4", "--allow-download"], "videos are not downloaded"),
         (["one.png", "--conf", "nan"], "conf is nan, and a confidence is from 0 to 1"),
         (["one.png", "--conf", "1.01"], "conf is 1.01"),
@@ -318,14 +318,14 @@ def wrong_sources():
         (["one.png", "--size", "0"], "size is 0; give 32 to 4096 px"),
         (["one.png", "--size", "-640"], "size is -640"),
         (["one.png", "--tiles", "1"], "tiles is 1"),
-        (["one.png", "--to", "taken"], "taken is no folder"),
+        (["one.png", "--to", "taken"], "taken is not a folder"),
         (["one.png", "--to", "taken/deep/er"], "give another with --to"),
         (["one.png", "--to", "/proc/none"], "give another folder with --to"),
         (["one.png", "--to", "out", "--no-save"], "--to writes files, and --no-save none"),
         (["one.png", "--voc", "--no-save"], "--voc writes files"),
         (["one.png", "--crop", "--blur"], "choose one of them"),
         (["one.png", "x", "--voc"], "one.png, x/ONE.bmp, x/one.jpg"),
-        (["one.png", "clip.mp4", "--voc"], "clip.mp4 is no image file"),
+        (["one.png", "clip.mp4", "--voc"], "clip.mp4 is not an image file"),
         (["one.png", "--show"], "opencv-python"),
         (["one.png", "--model", "none.onnx"], "there is no such model"),
         (["one.png", "--model", "bad.onnx"], "no detector of this project"),
@@ -345,7 +345,7 @@ def test_what_is_no_option_is_a_wrong_use(options):
     assert predict(EXAMPLE, *options, code=2).stdout == ""
 
 
-# Broken files, which are passed over
+# Broken files, which are skipped
 
 
 def broken_files():
@@ -369,7 +369,7 @@ def broken_files():
     }
 
 
-def test_broken_files_are_named_and_passed_over():
+def test_broken_files_are_named_and_skipped():
     broken = broken_files()
     for name, (content, _) in broken.items():
         Path(name).write_bytes(content)
@@ -382,7 +382,7 @@ def test_broken_files_are_named_and_passed_over():
     for name, (_, message) in broken.items():
         (line,) = [line for line in done.stderr.splitlines() if f" {name}: " in line]
         assert message in line
-    assert f"{len(broken)} files passed over" in done.stderr
+    assert f"{len(broken)} files skipped" in done.stderr
     assert "Traceback" not in done.stderr
     assert {"good.png", "good_2.png", "also_good.png"} <= {*files("runs/predict/1")}
     assert not [name for name in files("runs/predict/1") if name.endswith(".mp4")]
@@ -494,12 +494,13 @@ def test_an_interruption_leaves_whole_files():
         read_rgb(path)
 
 
-def test_an_interrupted_video_is_whole():
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_video_is_whole(how):
     write_video("clip.mp4", [example()] * 60)
     running = process("clip.mp4")
     for _ in range(3):
         assert running.stdout.readline()
-    running.send_signal(signal.SIGINT)
+    running.send_signal(how)
     _, stderr = running.communicate(timeout=60)
     assert running.returncode == 130, stderr
     lines = Path("runs/predict/1/predictions.jsonl").read_text().splitlines()

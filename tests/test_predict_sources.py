@@ -1,4 +1,4 @@
-"""What the sources of predict stand for: items in order, and what is passed over."""
+"""What the sources of predict stand for: items in order, and what is skipped."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def test_what_a_folder_holds_besides_is_said():
     notes = "\n".join(find(["in"]).notes)
     assert "in/link is a link to a folder" in notes
     assert "in/runs/1 holds predictions of an earlier run" in notes
-    assert "in: files passed over: 1 HEIC, 1 raw, 1 video; name videos one by one" in notes
+    assert "in: files skipped: 1 HEIC, 1 raw, 1 video; name videos one by one" in notes
     assert "hidden" not in notes
 
 
@@ -63,6 +63,8 @@ def test_a_link_that_is_named_itself_is_followed():
             ["0/i.jpg", "in/a.jpg", "in/f.mov", "in/linked.jpg", "other/z.jpg", "way/z.jpg"],
         ),
         ("in/**/*.webp", ["in/deep/er/c.webp"]),
+        ("in/**/*.jpg", ["in/a.jpg", "in/link/z.jpg", "in/linked.jpg"]),
+        ("in/runs/1/**/*.jpg", ["in/runs/1/a.jpg"]),
         ("oth*", ["other/z.jpg"]),
         ("st[a]r.jpg", ["st[a]r.jpg"]),  # a file's own name comes first
     ],
@@ -73,6 +75,14 @@ def test_a_glob_stands_for_what_it_matches(pattern, found):
 
 def test_an_absolute_glob_matches_too(here):
     assert paths(f"{here}/other/*") == [f"{here}/other/z.jpg"]
+
+
+def test_pipes_are_skipped(here):
+    os.mkfifo(here / "other/live.jpg")
+    for source in ("other", "other/*"):
+        found = find([source])
+        assert [item.source for item in found.items] == ["other/z.jpg"]
+        assert found.notes == ["other/live.jpg is a pipe or a device and is skipped"]
 
 
 def test_sources_keep_their_order_and_may_come_twice():

@@ -373,7 +373,8 @@ def test_a_taken_port_and_a_foreign_address_are_errors():
         port = str(taken.getsockname()[1])
         for options, word in (
             (["--port", port], "is taken by another program; choose another with --port"),
-            (["--host", "192.0.2.1"], "is no address of this machine"),
+            (["--host", "192.0.2.1"], "is not an address of this machine"),
+            (["--allow-host", "faces.example.org:8443"], "give a name alone"),
             (["--host", "no such name"], "give an address of this machine"),
         ):
             result = CliRunner().invoke(command, ["serve", *options])

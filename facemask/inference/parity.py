@@ -26,18 +26,18 @@ def parity(
         least: confidence from which on faces are compared.
 
     Returns:
-        images and faces (of the reference), how many; lacking and added: how many faces one of the
+        images and faces (of the reference), how many; missing and extra: how many faces one of the
         two has alone; box_px and score: the largest difference of a side of a box and of a score,
         of the faces that both have.
     """
-    found = {"images": 0, "faces": 0, "lacking": 0, "added": 0, "box_px": 0.0, "score": 0.0}
+    found = {"images": 0, "faces": 0, "missing": 0, "extra": 0, "box_px": 0.0, "score": 0.0}
     for image in images:
         one, two = (detect(run, image, size, least) for run in (reference, other))
         pairs = _pairs(one, two)
         found["images"] += 1
         found["faces"] += len(one.xyxy)
-        found["lacking"] += len(one.xyxy) - len(pairs)
-        found["added"] += len(two.xyxy) - len(pairs)
+        found["missing"] += len(one.xyxy) - len(pairs)
+        found["extra"] += len(two.xyxy) - len(pairs)
         first, second = pairs.T
         boxes, scores = one.xyxy[first] - two.xyxy[second], one.scores[first] - two.scores[second]
         found["box_px"] = max(found["box_px"], float(np.abs(boxes).max(initial=0)))

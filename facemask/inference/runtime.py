@@ -19,6 +19,7 @@ from facemask.inference.detect import Detections, Run
 from facemask.inference.detect import detect as detect_with
 
 SHIPPED = Path(__file__).parents[1] / "weights/detector.onnx"
+INPUTS, OUTPUTS = {"image", "size"}, {"boxes", "scores"}
 SIZES = (32, 4096)  # px, least and most of the longest side that a network sees
 
 
@@ -53,6 +54,10 @@ def load(file: Path = SHIPPED, threads: int = 0) -> Detector:
     options.log_severity_level = 3  # errors alone
     try:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        given = {each.name for each in session.get_inputs()}
+        made = {each.name for each in session.get_outputs()}
+        if given != INPUTS or not made >= OUTPUTS:
+            raise ValueError(f"it maps {given} to {made}")
         about = session.get_modelmeta().custom_metadata_map
         classes, size, confidence = (
             json.loads(about[key]) for key in ("classes", "size", "confidence")

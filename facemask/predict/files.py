@@ -105,7 +105,7 @@ def _run(
             mininterval=0.1 if sys.stderr.isatty() else 30,
         )
         stack.enter_context(bar)
-        run = Run(options, predictor, folder, record, bar, (set(), set()), Counter())
+        run = Run(options, predictor, folder, record, bar, ({}, {}), Counter())
         for note in notes:
             report(note)
         start = time.perf_counter()
@@ -161,7 +161,9 @@ def _read(path: Path) -> bytes:
     """The bytes of an image file. Raises InputError without its name."""
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"larger than {MAX_BYTES:,} bytes, as no image is; replace it")
+            raise InputError(
+                f"larger than {MAX_BYTES:,} bytes, the limit for an image file; make it smaller"
+            )
         return read(path)
     except OSError as error:
         raise InputError(f"{error.strerror}; put a readable image there") from None

@@ -1,5 +1,6 @@
 """The files of a run of predict: its folder, names in it, images, annotations, lines."""
 
+import errno
 import json
 import os
 import unicodedata
@@ -12,13 +13,13 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from facemask.errors import REMEDIES, InputError, listed
+from facemask.errors import InputError, listed
 from facemask.inference.detect import Detections
 from facemask.io import atomic_write, write_text
 from facemask.predict.sources import RECORD, Item
 
 PARENT = Path("runs/predict")
-LONGEST = 100  # characters of a name's stem, at most 4 bytes each; systems take 255 bytes
+LONGEST = 200  # bytes of a name's stem; systems take 255 of a name
 MOST = 1_000_000  # numbered folders
 SUFFIXES = {  # format that a copy keeps: its usual suffix, and others
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -53,7 +54,7 @@ def new_folder(to: Path | None) -> Path:
         return _numbered(parent)
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(
-            f"{error.filename} is no folder: give another with --to, or add --no-save"
+            f"{error.filename} is not a folder: give another with --to, or add --no-save"
         ) from None
     except OSError as error:
         raise InputError(
@@ -74,8 +75,12 @@ def _numbered(parent: Path) -> Path:
 
 def failed(error: OSError) -> InputError:
     """Return the message on a file that could not be written."""
-    remedy = REMEDIES.get(error.errno or 0, "Give another folder with --to, or add --no-save")
-    return InputError(f"{error.filename or 'an output'}: {error.strerror}. {remedy}")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "Free some space there, or choose" if full else "Choose"
+    return InputError(
+        f"{error.filename or 'an output'}: {error.strerror}. {remedy} another folder with --to, or "
+        "add --no-save"
+    )
 
 
 def clean(name: str) -> str:
@@ -84,29 +89,37 @@ def clean(name: str) -> str:
     return "".join(kept).lstrip(".").rstrip(". ") or "image"
 
 
-def free(stem: str, suffix: str, taken: set[str]) -> str:
+def free(stem: str, suffix: str, taken: dict[str, int]) -> str:
     """Return stem + suffix, or with _2, _3 … between them, and take it.
 
     Names that differ in case alone, or in how accents are written, are one on some systems.
+
+    Args:
+        stem: which is cut if it is too long.
+        suffix: with its dot.
+        taken: names in use, and the last number of each.
     """
-    stem = stem[:LONGEST]
-    number = 1
-    while True:
-        name = f"{stem}{suffix}" if number == 1 else f"{stem}_{number}{suffix}"
-        key = unicodedata.normalize("NFC", name).casefold()
-        if key not in taken:
-            taken.add(key)
-            return name
-        number += 1
+    stem = stem.encode()[:LONGEST].decode(errors="ignore")
+    name = f"{stem}{suffix}"
+    first = _key(name)
+    while _key(name) in taken:
+        taken[first] += 1
+        name = f"{stem}_{taken[first]}{suffix}"
+    taken[_key(name)] = 1
+    return name
 
 
-def copy_name(name: str, kind: str, taken: set[str]) -> str:
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def copy_name(name: str, kind: str, taken: dict[str, int]) -> str:
     """Return the name of an image's copy, which keeps its format if that is one of SUFFIXES.
 
     Args:
         name: of the image, as it comes.
         kind: its format, Pillow's name.
-        taken: names in use, which grow.
+        taken: as of `free`.
     """
     cleaned = Path(clean(name))
     usual = SUFFIXES.get(kind, SUFFIXES["PNG"])
@@ -167,7 +180,7 @@ def check_voc(items: Sequence[Item]) -> None:
     for item in items:
         if item.kind != "image":
             raise InputError(
-                f"{item.source} is no image file: --voc writes annotations of image files alone"
+                f"{item.source} is not an image file: --voc writes annotations of image files only"
             )
     by_stem: dict[str, list[str]] = {}
     for item in items:
@@ -175,8 +188,8 @@ def check_voc(items: Sequence[Item]) -> None:
     twins = [", ".join(each) for each in by_stem.values() if len(each) > 1]
     if twins:
         raise InputError(
-            "--voc names an annotation after its image, and these have one name; rename them, or "
-            f"predict on them one by one:\n  {listed(twins)}"
+            "--voc names an annotation after its image, and these have the same name; rename them, "
+            f"or predict on them one by one:\n  {listed(twins)}"
         )
 
 

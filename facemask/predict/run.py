@@ -43,7 +43,7 @@ class Run(NamedTuple):
     """A run in progress.
 
     folder and record: where files go, and the file of JSON lines; None without. names: taken ones,
-    of copies and of crops. counts: images, faces, broken.
+    of copies and of crops, as of `outputs.free`. counts: images, faces, broken.
     """
 
     options: Options
@@ -51,7 +51,7 @@ class Run(NamedTuple):
     folder: Path | None
     record: BinaryIO | None
     bar: "tqdm[Any]"
-    names: tuple[set[str], set[str]]
+    names: tuple[dict[str, int], dict[str, int]]
     counts: Counter[str]
 
 
@@ -117,7 +117,7 @@ def summary(run: Run, seconds: float, code: int) -> str:
     speed = f", {counts['images'] / seconds:.1f} images a second" if counts["images"] else ""
     parts = [f"{_number(counts['images'], 'image')}, {_number(counts['faces'], 'face')}{speed}"]
     if counts["broken"]:
-        parts.append(f"{_number(counts['broken'], 'file')} passed over")
+        parts.append(f"{_number(counts['broken'], 'file')} skipped")
     if code == INTERRUPTED:
         parts.append("interrupted")
     if run.folder:

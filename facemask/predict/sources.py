@@ -1,6 +1,7 @@
 """What the SOURCEs of a command mean: images, videos, a webcam, addresses; checked before work."""
 
 import glob
+import itertools
 import os
 import re
 import stat
@@ -42,7 +43,7 @@ class Item(NamedTuple):
 
 
 class Sources(NamedTuple):
-    """Items in the order of the sources, and sentences on what is passed over."""
+    """Items in the order of the sources, and sentences on what is skipped."""
 
     items: list[Item]
     notes: list[str]
@@ -87,7 +88,7 @@ def _items(source: str, allow_download: bool, notes: list[str]) -> list[Item]:
     if stat.S_ISDIR(about.st_mode):
         found = _of_folder(Path(source), notes)
         if not found:
-            raise InputError(f"{source} holds no images{_passed_over(notes)}")
+            raise InputError(f"{source} holds no images{_skipped(notes)}")
         return found
     if not stat.S_ISREG(about.st_mode):
         raise InputError(f"{source} is neither a file nor a folder; give an image or a folder")
@@ -107,7 +108,7 @@ def _check_address(source: str, allow_download: bool) -> None:
         usable = False
     if not usable or not source.isprintable() or " " in source:
         raise InputError(
-            f"{source} is no usable address; give one as https://example.org/image.jpg, "
+            f"{source} is not a usable address; give one as https://example.org/image.jpg, "
             "without a user's name"
         )
     if Path(parts.path).suffix.lower() in VIDEOS:
@@ -144,7 +145,11 @@ def _of_glob(pattern: str, notes: list[str]) -> list[Item]:
     items: list[Item] = []
     left: list[str] = []
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+    runs = _runs(pattern, matches) if "**" in pattern else set()
+    notes += map(_of_a_run, sorted(runs))
     for match in map(Path, matches):
+        if runs & {*match.parents} or _is_special(match, notes):
+            continue
         if os.path.isdir(match):  # noqa: PTH112 - False also where it may not be seen
             # `**` matches folders beside their files.
             items += [] if "**" in pattern else _of_folder(match, notes)
@@ -156,8 +161,31 @@ def _of_glob(pattern: str, notes: list[str]) -> list[Item]:
     if not matches:
         raise InputError(f"nothing matches {pattern}; ** stands for any folders, * for any name")
     if not items:
-        raise InputError(f"{pattern} matches no images{_passed_over(notes)}")
+        raise InputError(f"{pattern} matches no images{_skipped(notes)}")
     return items
+
+
+def _runs(pattern: str, matches: Iterable[str]) -> set[Path]:
+    """The folders of earlier runs below the one at which a pattern begins."""
+    fixed = [*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)]
+    parents = {parent for match in matches for parent in Path(match).parents}
+    return {each for each in parents if each.parts[len(fixed) :] and (each / RECORD).exists()}
+
+
+def _of_a_run(folder: str | Path) -> str:
+    return f"{folder} holds predictions of an earlier run and is skipped"
+
+
+def _is_special(path: Path, notes: list[str]) -> bool:
+    """Whether a path is a pipe or a device, which may be read for ever; a note says so."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # as a broken link is: it is named when it is read
+        return False
+    special = not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    if special:
+        notes.append(f"{path} is a pipe or a device and is skipped")
+    return special
 
 
 def _of_folder(folder: Path, notes: list[str]) -> list[Item]:
@@ -166,15 +194,15 @@ def _of_folder(folder: Path, notes: list[str]) -> list[Item]:
     left: list[str] = []
     for root, folders, names in os.walk(folder, onerror=_unlistable):
         if RECORD in names and Path(root) != folder:
-            notes.append(f"{root} holds predictions of an earlier run and is passed over")
+            notes.append(_of_a_run(root))
             folders.clear()
             continue
         notes += _left_folders(Path(root), folders)
         for path in (Path(root, name) for name in names if not name.startswith(".")):
-            if path.suffix.lower() in FORMATS:
-                images.append(path)
-            else:
+            if path.suffix.lower() not in FORMATS:
                 left.append(path.name)
+            elif not _is_special(path, notes):
+                images.append(path)
     notes += _note(str(folder), left)
     return [Item("image", str(path)) for path in sorted(images)]
 
@@ -194,7 +222,7 @@ def _left_folders(root: Path, folders: list[str]) -> Iterator[str]:
 
 
 def _note(where: str, names: Iterable[str]) -> list[str]:
-    """Say what files are passed over, by kind: [] if none that may be an image."""
+    """Say what files are skipped, by kind: [] if none that may be an image."""
     kinds: Counter[str] = Counter()
     for name in names:
         suffix = Path(name).suffix.lower()
@@ -205,10 +233,10 @@ def _note(where: str, names: Iterable[str]) -> list[str]:
     videos = "; name videos one by one" if "video" in kinds else ""
     formats = "; convert other formats to JPEG or PNG" if kinds.keys() - {"video"} else ""
     counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    return [f"{where}: files passed over: {counted}{videos}{formats}"]
+    return [f"{where}: files skipped: {counted}{videos}{formats}"]
 
 
-def _passed_over(notes: Sequence[str]) -> str:
+def _skipped(notes: Sequence[str]) -> str:
     """The end of a message on a place without images."""
     found = "".join(f". {note}" for note in notes)
     return f" ({', '.join(FORMATS)}){found}"

@@ -80,8 +80,8 @@ def open_file(path: Path) -> Iterator[tuple[cv2.VideoCapture, About]]:
         about = _about(capture)
         if not 0 < about.width * about.height <= MAX_PIXELS:
             raise InputError(
-                f"its frames of {about.width} x {about.height} pixels are none, or more than "
-                f"{MAX_PIXELS:,}; make it smaller"
+                f"its frame size, {about.width} x {about.height} pixels, is zero or above the "
+                f"limit of {MAX_PIXELS:,}; make it smaller"
             )
         yield capture, about
     finally:
@@ -128,8 +128,8 @@ def frames(capture: cv2.VideoCapture, about: About, stop: Event) -> Generator[Fr
         raise InputError("holds no readable frame; convert it to MP4 (ffmpeg -i IN OUT.mp4)")
     if count < about.frames * (1 - MISSING) - 1:
         raise InputError(
-            f"ends after {count} of {about.frames} frames; what it holds is predicted, "
-            "but the file is not whole"
+            f"the file is incomplete: it ends after {count} of {about.frames} frames; these were "
+            "processed"
         )
 
 

@@ -46,13 +46,13 @@ def _formats(exported: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
             FORMATS[name],
             f"{found['megabytes']:.1f}",
             found["faces"],
-            found["lacking"],
-            found["added"],
+            found["missing"],
+            found["extra"],
             f"{found['box_px']:.3f}",
             f"{found['score']:.4f}",
             *(percent(found[key]) if key in found else tables.NONE for key in ("ap50", "ap")),
         )
         for name, found in exported.items()
     ]
-    headers = ["file", "MB", "faces", "lacking", "added", "box, px", "score", "AP@.5", "AP@.5:.95"]
+    headers = ["file", "MB", "faces", "missing", "extra", "box, px", "score", "AP@.5", "AP@.5:.95"]
     return pd.DataFrame(rows, columns=headers)

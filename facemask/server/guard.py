@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOG = logging.getLogger("uvicorn.error")
 LOCAL = ("localhost", "127.0.0.1", "::1")
 ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104 # nosec B104
-HELD = 8  # bodies of the largest size that memory holds at once
 DRAINED = 4  # times the largest size that is read and dropped, so that a client sees the refusal
 HEADERS = {
     # Scripts and data from here alone; what onnxruntime-web needs is 'wasm-unsafe-eval'.
@@ -118,7 +117,7 @@ class Guard:
 
     def _knows(self, host: str) -> bool:
         name = host_name(host)
-        if self.hosts & ANYWHERE and _is_address(name):
+        if self.hosts & ANYWHERE and is_address(name):
             return True  # that of any of its networks; only a name can be given another address
         return name in self.hosts or name.endswith(".localhost")
 
@@ -161,7 +160,7 @@ class Guard:
             if len(body) + len(chunk) > most:
                 await _drain(receive, most * DRAINED)
                 raise self._too_large()
-            if self.held + len(chunk) > most * HELD:
+            if self.held + len(chunk) > most * (self.limits.at_once + self.limits.waiting):
                 raise Refusal(503, "the server holds too many images; try again soon", BUSY)
             body += chunk
             self.held += len(chunk)
@@ -237,7 +236,8 @@ def host_name(host: str) -> str:
     return name.removeprefix("[").lower()
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Return whether a name is an IP address, without brackets."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -10,13 +10,13 @@ import uvicorn
 
 from facemask.errors import InputError
 from facemask.server.app import IN_BROWSER, build
-from facemask.server.guard import LOCAL, Limits
+from facemask.server.guard import ANYWHERE, LOCAL, Limits, is_address
 from facemask.server.protocol import protocol
 
 REASONS = {
     errno.EADDRINUSE: "is taken by another program; choose another with --port",
     errno.EACCES: "may not be used without more rights; choose one from 1024 on with --port",
-    errno.EADDRNOTAVAIL: "is no address of this machine; choose another with --host",
+    errno.EADDRNOTAVAIL: "is not an address of this machine; choose another with --host",
 }
 
 
@@ -33,8 +33,11 @@ def serve(
         say: prints a line.
 
     Raises:
-        InputError: the port is taken, or the host is none of this machine.
+        InputError: the port is taken, the host is none of this machine, or a name is none.
     """
+    for name in allowed:
+        if {":", "/"} & {*name} and not is_address(name):
+            raise InputError(f"--allow-host {name}: give a name alone, without scheme and port")
     app = build(limits, [host, *allowed])
     with _listen(host, port) as opened:
         config = uvicorn.Config(
@@ -48,12 +51,16 @@ def serve(
             proxy_headers=False,
             timeout_graceful_shutdown=5,
         )
-        shown = f"[{host}]" if ":" in host else host
+        name = "localhost" if host in ANYWHERE else host
+        shown = f"[{name}]" if ":" in name else name
         say(f"facemask: http://{shown}:{opened.getsockname()[1]} (Ctrl+C stops it)")
         if not _is_loopback(host):
-            say("Everybody who reaches this machine over the network can use it.")
+            say("Other machines reach it under this machine's address; anyone on the network can.")
         if not IN_BROWSER.is_file():
-            say("Its page lets this server predict: facemask was installed without npm.")
+            say(
+                "The page sends images to this server: what runs the model in a browser is not "
+                "installed (there was no npm)."
+            )
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[opened])
 

@@ -18,10 +18,20 @@ let facing = "user";
  * takes a file; `problem` shows what is wrong, or nothing.
  */
 export function connectCamera({ predict, state, keep, problem }) {
-  const begin = () => start().then(() => watch(predict, state, problem), (error) => {
-    stop();
-    problem(reason(error));
-  });
+  const begin = async () => {
+    find("start-camera").disabled = true; // the browser may ask for long
+    find("turn").disabled = true;
+    try {
+      await start();
+    } catch (error) {
+      stop();
+      problem(reason(error));
+      return;
+    } finally {
+      find("turn").disabled = false;
+    }
+    watch(predict, state, problem);
+  };
   find("start-camera").addEventListener("click", () => { problem(); begin(); });
   find("stop-camera").addEventListener("click", () => { stop(); find("start-camera").focus(); });
   find("turn").addEventListener("click", () => {
@@ -42,7 +52,6 @@ async function start() {
   stream = await navigator.mediaDevices.getUserMedia(wanted);
   video.srcObject = stream;
   find("camera").hidden = false;
-  find("start-camera").disabled = true;
   await video.play();
   const devices = await navigator.mediaDevices.enumerateDevices();
   find("turn").hidden = devices.filter(({ kind }) => kind === "videoinput").length < 2;
@@ -62,7 +71,7 @@ async function watch(predict, state, problem) {
   current.getVideoTracks()[0].addEventListener("ended", () => {
     if (stream !== current) return;
     stop();
-    problem("The camera is gone. Connect it, then choose “Use the camera” again.");
+    problem("The camera was disconnected. Connect it, then choose “Use the camera” again.");
   });
   while (stream === current) {
     try {

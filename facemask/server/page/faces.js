@@ -80,7 +80,10 @@ export async function annotated(file, faces) {
   const line = Math.max(2, Math.round(Math.max(canvas.width, canvas.height) / 400));
   faces.forEach((face) => draw(context, face, line));
   const type = file.type === "image/png" ? "image/png" : "image/jpeg";
-  return new Promise((resolve) => canvas.toBlob(resolve, type, 0.92));
+  return new Promise((resolve, reject) => {
+    const done = (blob) => (blob ? resolve(blob) : reject(new Error("it is too large to draw on")));
+    canvas.toBlob(done, type, 0.92);
+  });
 }
 
 function draw(context, { name, confidence, box: { x1, y1, x2, y2 } }, line) {

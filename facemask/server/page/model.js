@@ -44,7 +44,6 @@ export async function inBrowser(about, progress) {
     throw error;
   }
   return {
-    local: true,
     predict: async (source) => {
       const bitmap = await decoded(source);
       limit(bitmap, about.limits.pixels);
@@ -89,7 +88,7 @@ async function decoded(source) {
       colorSpaceConversion: "none",
     });
   } catch {
-    throw new Reason("This is no image that the browser reads. Take a JPEG, PNG or WebP file.");
+    throw new Reason("This browser cannot open the file as an image. Use a JPEG, PNG or WebP file.");
   }
 }
 
@@ -119,13 +118,12 @@ function faces({ boxes, confidence, classes }, names) {
 const rounded = (value, digits) => Number(value.toFixed(digits));
 
 /** Predictions of the server; `consent` is awaited before an image goes to another machine. */
-export function onServer(about, consent) {
+export function onServer(about) {
   let agreed = serverIsHere;
   return {
-    local: false,
-    predict: async (source) => {
+    predict: async (source, consent) => {
       agreed = agreed || (await consent());
-      if (!agreed) throw new Reason("Not sent: you did not agree. Try again to decide anew.");
+      if (!agreed) throw new Reason("Not sent: you declined. Choose “Try again” to be asked again.");
       const file = source instanceof Blob ? source : await jpeg(source);
       if (file.size > about.limits.bytes) {
         throw new Reason(`More than ${about.limits.bytes / 1e6} MB. Make the image smaller.`);

@@ -35,14 +35,14 @@ async function prepare() {
   try {
     const local = await inBrowser(about, (share) => {
       find("progress").value = share;
-      say(share < 1 ? `Loading the model: ${Math.round(100 * share)} %` : "Starting the model …");
+      if (share === 1) say("Starting the model …");
     });
     ready("Ready", "Images stay on this device");
     return local;
   } catch (error) {
     const where = serverIsHere ? "on this machine" : `on ${location.host}, after your consent`;
     ready(`Ready; the server predicts: ${error.message}`, `Predicted by the server ${where}`);
-    return onServer(about, consent);
+    return onServer(about);
   }
 }
 
@@ -57,25 +57,27 @@ function ready(text, privacy) {
   find("privacy").hidden = false;
 }
 
-let asking;
+let declined = 0; // times that images were not to be sent
 
-/** Ask once, however many images wait. */
-function consent() {
-  asking ??= new Promise((resolve) => {
-    const dialog = find("consent");
-    find("consent-host").textContent = location.host;
-    dialog.returnValue = "no";
-    dialog.addEventListener("close", () => {
-      asking = undefined;
-      resolve(dialog.returnValue === "yes");
-    }, { once: true });
-    dialog.showModal();
-  });
-  return asking;
+/** Ask whether images may be sent; not again for one that waited while the user declined. */
+async function consent(before) {
+  if (declined > before) return false;
+  const dialog = find("consent");
+  find("consent-host").textContent = location.host;
+  dialog.returnValue = "no";
+  dialog.showModal();
+  await new Promise((resolve) => { dialog.addEventListener("close", resolve, { once: true }); });
+  if (dialog.returnValue !== "yes") declined += 1;
+  return dialog.returnValue === "yes";
 }
 
-function predict(source) {
-  const mine = turn.then(async () => (await model).predict(source));
+/** Predict when it is the source's turn, unless it is no longer wanted then. */
+function predict(source, wanted = () => true) {
+  const before = declined;
+  const mine = turn.then(async () => {
+    const predictor = await model;
+    return wanted() ? predictor.predict(source, () => consent(before)) : undefined;
+  });
   turn = mine.catch(() => {});
   return mine;
 }
@@ -99,7 +101,9 @@ async function run(item) {
   item.found = item.error = undefined;
   show(item);
   try {
-    const { milliseconds, width, height, faces } = await predict(item.file);
+    const result = await predict(item.file, () => !item.removed);
+    if (!result) return;
+    const { milliseconds, width, height, faces } = result;
     Object.assign(item, { milliseconds, found: { image: item.name, width, height, faces } });
   } catch (error) {
     item.error = error instanceof Reason ? error.message : `It failed: ${error.message}`;
@@ -135,6 +139,7 @@ async function retry(item) {
 }
 
 function remove(item) {
+  item.removed = true;
   URL.revokeObjectURL(item.url);
   const next = item.card.nextElementSibling ?? item.card.previousElementSibling;
   state.items = state.items.filter((other) => other !== item);
@@ -147,6 +152,11 @@ function remove(item) {
 const shown = ({ found }) => ({ ...found, faces: confident(found.faces, state.least) });
 
 function show(item) {
+  draw(item);
+  summarise();
+}
+
+function draw(item) {
   const { card, found, error } = item;
   const part = (selector) => card.querySelector(selector);
   card.classList.toggle("failed", Boolean(error));
@@ -169,7 +179,6 @@ function show(item) {
     part("ol").replaceChildren(...faces.map(line));
     overlay(part(".layer"), found, faces);
   }
-  summarise();
 }
 
 function line({ name, confidence, box }) {
@@ -186,7 +195,8 @@ function setLeast(value) {
   state.least = value;
   find("least").value = value;
   find("least-shown").textContent = value.toFixed(2);
-  state.items.filter(({ found }) => found).forEach(show);
+  state.items.filter(({ found }) => found).forEach(draw);
+  summarise();
 }
 
 let later;
@@ -232,8 +242,12 @@ function saveJson(value, name) {
 }
 
 async function saveImage(item) {
-  const blob = await annotated(item.file, shown(item).faces);
-  save(blob, `${stem(item.name)}-faces.${blob.type === "image/png" ? "png" : "jpg"}`);
+  try {
+    const blob = await annotated(item.file, shown(item).faces);
+    save(blob, `${stem(item.name)}-faces.${blob.type === "image/png" ? "png" : "jpg"}`);
+  } catch (error) {
+    problem(`${item.name} cannot be saved: ${error.message}. Choose the file again.`);
+  }
 }
 
 function problem(text = "") {

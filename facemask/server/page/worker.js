@@ -24,7 +24,7 @@ async function load({ model, bytes }) {
     : 1;
   const weights = await fetched(model, bytes);
   session = await ort.InferenceSession.create(weights, { executionProviders: ["wasm"] });
-  return { threads: ort.env.wasm.numThreads };
+  return {};
 }
 
 /** Fetch a file and say how much of it has arrived. */
