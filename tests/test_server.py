@@ -344,9 +344,10 @@ def test_the_bytes_held_at_once_are_limited():
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    guard = Guard(slow, Limits(bytes=100, waiting=99))
+    guard = Guard(slow, Limits(bytes=100, at_once=2, waiting=6))
     responses = asgi(guard, [(*PREDICT, {"content": b"x" * 100})] * 12)
     assert sorted(each.status_code for each in responses) == [200] * 8 + [503] * 4
+    assert sum("holds too many" in each.text for each in responses) == 4
 
 
 def test_a_failure_of_the_server_is_a_short_reason(monkeypatch, caplog):
