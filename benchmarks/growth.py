@@ -80,6 +80,8 @@ def main() -> None:
     """Measure."""
     source = Path(sys.argv[1]).resolve()
     factors = [int(factor) for factor in sys.argv[2:]] or list(FACTORS)
+    if len(factors) < 3:
+        raise SystemExit("give three factors or more: what is linear is seen in two steps")
     measured = {}
     for factor in factors:
         measured[factor] = {row["stage"]: row for row in measure(source, factor)}

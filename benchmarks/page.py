@@ -72,7 +72,7 @@ def kinds(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def a_million(cluster: Mapping[str, Any]) -> list[dict[str, Any]]:
+def a_million(cluster: Mapping[str, Any], growth: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Say what a million images would take on that machine, by what those measured took."""
     times = 1e6 / cluster["images"]
     detector = json.loads(DETECTOR.read_text(encoding="utf-8"))
@@ -90,6 +90,11 @@ def a_million(cluster: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for row, megabytes in zip(cluster["rows"], written, strict=True)
     ]
+    largest = [header for header in growth["headers"] if header.endswith("x, s")][-1]
+    cropped = cluster["images"] * int(largest.partition("x")[0])
+    (seconds,) = (row[largest] for row in growth["rows"] if row["stage"] == "crop")
+    hours = 1e6 / cropped * seconds / 3600
+    rows.insert(1, {"step": "crop", "a second": cropped / seconds, "hours": hours, "GB": ""})
     last = {"step": f"training of the detector, {detector['epochs']} epochs", "a second": rate}
     return [*rows, last | {"hours": 1e6 * detector["epochs"] / rate / 3600, "GB": ""}]
 

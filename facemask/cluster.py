@@ -6,22 +6,27 @@
 Workers share the project's folder. It is an environment variable, not a parameter: results have
 the same bytes wherever they are made, so that DVC has nothing to run again.
 
-A worker has the work done by a process of its own. Dask's threads would use the random numbers that
-a training has seeded, and a long call that holds Python's lock would look like a lost worker.
+A worker has the work done by a process of its own, one for each run of a client. Dask's threads
+would use the random numbers that a training has seeded, and a long call that holds Python's lock
+would look like a lost worker; and a process of an earlier run would hold its code and its files.
 """
 
 import atexit
 import builtins
 import glob
+import itertools
 import logging
 import os
 import pickle  # nosec B403
+import queue
+import select
 import socket
 import subprocess  # nosec B404
 import sys
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -43,9 +48,15 @@ PARENT = "FACEMASK_PARENT"  # of a stage that ends with another process: that on
 SHARE, AT_ONCE = 1 / 16, 64
 TIMEOUT = "10s"  # until a scheduler replies
 KILLS = 100  # of workers, one after the other with the same items, before these are given up
-TOKENS = Path(".resume/cluster")  # a worker that sees a file in it shares the project's folder
+# A worker that sees a client's file in it shares the project's folder. When the file goes, nobody
+# waits any more for what was asked for with it.
+TOKENS = Path(".resume/cluster")
+POLL = 2.0  # seconds between two looks for that file
+RUN = uuid.uuid4().hex  # this process, as a client
 
 _ALONE = threading.Lock()
+_count = itertools.count()
+_processes: dict[str, "subprocess.Popen[bytes]"] = {}  # that of this worker, by its client's RUN
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -70,8 +81,8 @@ def map(
             and each of its processes works on one item at a time. A single item needs none.
 
     Raises:
-        InputError: FACEMASK_SCHEDULER is none, or the scheduler cannot be reached or was lost, or a
-            worker does not share the project's folder.
+        InputError: FACEMASK_SCHEDULER is not valid, the scheduler cannot be reached or was lost, or
+            a worker does not share the project's folder.
     """
     chosen = os.environ.get(SCHEDULER, "").strip()
     with tqdm(total=len(items), desc=title, unit=unit, disable=not title or len(items) < 2) as bar:
@@ -119,21 +130,25 @@ def _in_cluster(
         futures = client.map(work, tasks, pure=False)
         try:
             for future in futures:
-                yield from _result(future.result())
+                try:
+                    reply = future.result()
+                except KilledWorker as error:
+                    raise InputError(
+                        f"{SCHEDULER}: {error.allowed_failures + 1} workers ended with the same "
+                        "items. If they had too little memory, start fewer on a machine; if their "
+                        "machines are often taken back, start the scheduler with "
+                        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=100"
+                    ) from None
+                except (CommClosedError, FutureCancelledError, TimeoutError):
+                    _client.cache_clear()
+                    with suppress(TimeoutError):
+                        client.close(timeout=1)
+                    raise InputError(
+                        f"{SCHEDULER}: the scheduler at {chosen} was lost. Start it and its "
+                        "workers again, then run the same command again: it goes on from here"
+                    ) from None
+                yield from _result(reply)
                 future.release()
-        except KilledWorker as error:
-            raise InputError(
-                f"{SCHEDULER}: {error.allowed_failures + 1} workers ended with the same items. "
-                "Perhaps they had too little memory: start fewer of them on a machine"
-            ) from None
-        except (CommClosedError, FutureCancelledError, TimeoutError):
-            _client.cache_clear()
-            with suppress(TimeoutError):
-                client.close(timeout=1)
-            raise InputError(
-                f"{SCHEDULER}: the scheduler at {chosen} was lost. Start it and its workers again, "
-                "then run the same command again: it goes on from here"
-            ) from None
         finally:
             if client.status == "running":
                 client.cancel(futures)
@@ -143,11 +158,11 @@ def _in_cluster(
 def _token() -> Iterator[Path]:
     """Make a file in the project's folder; those that killed clients of this machine left go."""
     TOKENS.mkdir(parents=True, exist_ok=True)
-    host = f"{socket.gethostname()}-"
-    for left in TOKENS.glob(f"{glob.escape(host)}*"):
+    host = socket.gethostname()
+    for left in TOKENS.glob(f"{glob.escape(host)}-*-*-*"):
         if not is_running(int(left.name.rpartition("-")[2])):
             left.unlink(missing_ok=True)
-    token = TOKENS / f"{host}{os.getpid()}"
+    token = TOKENS / f"{host}-{next(_count)}-{RUN}-{os.getpid()}"
     token.touch()
     try:
         yield token
@@ -161,6 +176,8 @@ def is_running(process: int) -> bool:
         os.kill(process, 0)  # is it there?
     except ProcessLookupError:
         return False
+    except PermissionError:  # another user's
+        return True
     return True
 
 
@@ -174,31 +191,51 @@ def _result(reply: bytes) -> Any:  # noqa: ANN401 - what the function returned
 
 def _have_done(token: Path, task: bytes) -> bytes:
     """Have a task done by this worker's process."""
-    if not token.exists():
-        error = InputError(
-            f"{SCHEDULER}: a worker runs in {Path.cwd()}, which is not the project's folder, or "
-            "another copy of it: start workers in a folder that all share"
-        )
-        return pickle.dumps((None, error))
     with _ALONE:
-        process = _process()
+        if not token.exists():
+            error = InputError(
+                f"{SCHEDULER}: a worker was started in {Path.cwd()}, which is not the project's "
+                "folder, or is another copy of it: start all workers in the project's folder on "
+                "the drive that they share"
+            )
+            return pickle.dumps((None, error))
+        process = _process(token.name.split("-")[-2])
+        replies = cast(IO[bytes], process.stdout)
         try:
             _send(task, cast(IO[bytes], process.stdin))
-            return _receive(cast(IO[bytes], process.stdout))
+            while not select.select([replies], [], [], POLL)[0]:
+                if not token.exists():
+                    _end_process()
+                    return pickle.dumps((None, InputError("nobody waits for this any more")))
+            return _receive(replies)
         except (EOFError, OSError):  # killed, as by a system without memory
             os._exit(1)  # the scheduler gives its work to another worker
 
 
-@cache
-def _process() -> "subprocess.Popen[bytes]":
-    """Start the process that does a worker's work, where the worker finds its modules."""
+def _process(run: str) -> "subprocess.Popen[bytes]":
+    """Return the process that does a worker's work for a client; that for another one ends."""
+    if run not in _processes:
+        _end_process()
+        _processes[run] = _start_process()
+    return _processes[run]
+
+
+def _end_process() -> None:
+    for process in _processes.values():
+        process.kill()
+        process.wait()
+    _processes.clear()
+
+
+def _start_process() -> "subprocess.Popen[bytes]":
+    """Start a process that does a worker's work, where the worker finds its modules."""
     environment = {**os.environ, SCHEDULER: ""}
     environment["PYTHONPATH"] = os.pathsep.join(path or "." for path in sys.path)
     # Dask lets its workers give memory back at once, which slows decoding.
     environment.pop("MALLOC_TRIM_THRESHOLD_", None)
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes on the processor
-    return subprocess.Popen(  # noqa: S603 # nosec B603
-        [sys.executable, "-m", "facemask.cluster", str(os.getpid())],
+    return subprocess.Popen(  # nosec B603
+        [sys.executable, "-m", "facemask.cluster"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
@@ -219,17 +256,15 @@ def _receive(source: IO[bytes]) -> bytes:
 
 
 def _work() -> None:
-    """Do tasks that arrive on stdin; ends with the worker."""
+    """Do tasks that arrive on stdin."""
     import cloudpickle
 
-    threading.Thread(target=end_with, args=[int(sys.argv[1])], daemon=True).start()
+    tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=[tasks], daemon=True).start()
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a function prints is no reply
     while True:
-        try:
-            task = _receive(sys.stdin.buffer)
-        except EOFError:
-            return
+        task = tasks.get()
         try:
             function, items = pickle.loads(task)  # noqa: S301 # nosec B301
             reply = cloudpickle.dumps(([function(item) for item in items], None))
@@ -238,6 +273,15 @@ def _work() -> None:
                 error.add_note(traceback.format_exc())  # which does not travel otherwise
             reply = cloudpickle.dumps((None, error))
         _send(reply, replies)
+
+
+def _listen(tasks: "queue.SimpleQueue[bytes]") -> None:
+    """Receive tasks; end this process, whatever it is at, as soon as the worker has ended."""
+    while True:
+        try:
+            tasks.put(_receive(sys.stdin.buffer))
+        except EOFError:
+            os._exit(1)
 
 
 def end_with(process: int) -> None:
@@ -264,7 +308,7 @@ def _client(chosen: str) -> "Client":
             n_workers=int(count),
             threads_per_worker=1,
             memory_limit=0,  # a share each would end a training that needs more
-            dashboard_address=":0",  # any free port
+            dashboard_address="127.0.0.1:0",  # any free port
             silence_logs=logging.CRITICAL,
         )
         atexit.register(cluster.close)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess  # nosec B404
 import sys
 import threading
@@ -34,9 +35,12 @@ def repro(target: str) -> None:
     """
     if os.environ.get(cluster.SCHEDULER):
         for level in _levels(target):
-            # A stage is judged when all it waits for is there.
+            changed = _changed(level)  # as all that these wait for is there
+            if len(changed) == 1:  # its items, then, run side by side
+                _dvc(Path(), False, "repro", "--single-item", *changed)
+                continue
             run = partial(_dvc, Path(), True, "repro", "--single-item")
-            for _ in cluster.map(run, _changed(level), "stages", "stage"):
+            for _ in cluster.map(run, changed, "stages", "stage"):
                 pass
     _dvc(Path(), False, "repro", target)
 
@@ -130,8 +134,7 @@ def _run_fold(target: str, logged: bool, copy: Path) -> None:
 
 def _dvc(root: Path, logged: bool, *arguments: str) -> None:
     """Run a command of DVC in a copy of the project; its output is shown, or goes to a log."""
-    # A stage of a cluster's worker does its own work by itself.
-    environment = {**os.environ, cluster.PARENT: str(os.getpid()), cluster.SCHEDULER: ""}
+    environment = {**os.environ, cluster.PARENT: str(os.getpid())}
     command = [sys.executable, "-m", "facemask.runs", "--wait-for-lock", *arguments]
     ran = f"dvc {' '.join(arguments)} in {root.absolute()}"
     if not logged:
@@ -158,7 +161,7 @@ def _run_dvc() -> int:
     holder = lock.with_name(f"{lock.name}.pid")
     with file_lock(lock, wait=True):
         _wait_for_end(holder)
-        write_text(f"{os.getpid()}", holder)
+        write_text(f"{os.getpid()} {socket.gethostname()}", holder)
         from dvc.cli import main
 
         return int(main(arguments))
@@ -170,12 +173,12 @@ def _wait_for_end(holder: Path) -> None:
     The kernel takes a lock back from a killed process a moment before its number; as long as that
     is there, DVC takes the files of its stage to be in use.
     """
-    if holder.exists():
-        process = int(holder.read_text(encoding="utf-8"))
-        for _ in range(100):
-            if not cluster.is_running(process):
-                return
-            time.sleep(0.1)
+    text = holder.read_text(encoding="utf-8") if holder.exists() else ""
+    process, _, host = text.partition(" ")
+    for _ in range(100):
+        if host != socket.gethostname() or not cluster.is_running(int(process)):
+            return
+        time.sleep(0.1)
 
 
 def _copy_project(copy: Path) -> None:
@@ -210,7 +213,8 @@ def _share_cache(copy: Path) -> None:
     with Repo() as repo:
         files = Path(repo.cache.local.path)  # in the cache, files/md5
     with DvcConfig(str(copy / ".dvc"), validate=False).edit("local") as local:
-        local["cache"] = {"dir": str(files.parents[1])}
+        # Relative, as the folder may have another path on another machine.
+        local["cache"] = {"dir": os.path.relpath(files.parents[1])}
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -40,8 +40,8 @@ def _mapped(folder: Path) -> tuple[np.ndarray, list[int]]:
         of a shard and the first of the next, rows may hold nothing.
     """
     files = sorted(folder.glob("[0-9]*.npy"))
-    opened = [np.load(file, mmap_mode="r") for file in files]
-    kind, before = opened[0], opened[0].offset
+    kind = np.load(files[0], mmap_mode="r")
+    before = kind.offset
     row = int(np.prod(kind.shape[1:])) * kind.dtype.itemsize
     # A file is mapped where both a page and a row begin: so many bytes lie between two such places.
     step = math.lcm(row, mmap.ALLOCATIONGRANULARITY)

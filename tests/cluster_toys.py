@@ -32,6 +32,13 @@ def refuse(number):
     return number
 
 
+def endless(number):
+    """Say which process this is, and go on."""
+    Path("endless.txt").write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.05)
+
+
 def append(folder, number):
     """Each item has a file of its own; how often it was written is how long it is."""
     time.sleep(0.1)

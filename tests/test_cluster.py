@@ -1,8 +1,11 @@
 """Work on many items: the same here, in threads, and in a cluster whose workers are killed."""
 
+import os
 import subprocess
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import cloudpickle
 import cv2
 import pandas as pd
 import pytest
-from cluster_toys import append, cluster_in, killing, refuse, slowly, square
+from cluster_toys import TESTS, append, cluster_in, endless, killing, refuse, slowly, square
 
 from facemask import cluster
 from facemask.data import arrays, images
@@ -126,7 +129,9 @@ def test_a_worker_has_work_done_by_another_process(here):
 
     with cluster._token() as token:
         assert done(square, [1, 2]) == [1, 4]
-        assert {pid for _, pid in done(slowly, [0, 1])} == {cluster._process().pid}
+        assert {pid for _, pid in done(slowly, [0, 1])} == {
+            each.pid for each in cluster._processes.values()
+        }
         with pytest.raises(InputError, match="number 3"):
             done(refuse, [3])
         with pytest.raises(TypeError) as caught:
@@ -135,8 +140,53 @@ def test_a_worker_has_work_done_by_another_process(here):
         assert done(square, [3]) == [9]
     with pytest.raises(InputError, match="which is not the project's folder"):
         done(square, [3])
-    cluster._process().kill()
-    cluster._process.cache_clear()
+    cluster._end_process()
+
+
+def test_each_run_of_a_client_has_a_process_of_its_own(here):
+    """Another one holds no code and no files of the one before."""
+
+    def pid():
+        with cluster._token() as token:
+            reply = cluster._have_done(token, cloudpickle.dumps((slowly, [0])))
+        return cluster._result(reply)[0][1]
+
+    first = pid()
+    assert pid() == first
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "RUN", "another")
+        second = pid()
+    assert second != first
+    assert not cluster.is_running(first)
+    cluster._end_process()
+
+
+def test_work_that_nobody_waits_for_ends(here, monkeypatch):
+    monkeypatch.setattr(cluster, "POLL", 0.05)
+    with cluster._token() as token, ThreadPoolExecutor(1) as pool:
+        working = pool.submit(cluster._have_done, token, cloudpickle.dumps((endless, [0])))
+        while not Path("endless.txt").exists():
+            time.sleep(0.05)
+        token.unlink()
+        with pytest.raises(InputError, match="nobody waits"):
+            cluster._result(working.result())
+    assert not cluster.is_running(int(Path("endless.txt").read_text()))
+
+
+def test_the_process_of_a_killed_worker_ends_at_once(here):
+    code = (
+        "import cloudpickle, time; from cluster_toys import endless; from facemask import cluster\n"
+        "with cluster._token() as token:\n"
+        "    cluster._have_done(token, cloudpickle.dumps((endless, [0])))"
+    )
+    paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    worker = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths})
+    while not Path("endless.txt").exists() or not Path("endless.txt").read_text():
+        time.sleep(0.05)
+    worker.kill()
+    worker.wait()
+    while cluster.is_running(int(Path("endless.txt").read_text())):
+        time.sleep(0.05)
 
 
 def test_what_killed_clients_left_goes(here):
