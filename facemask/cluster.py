@@ -49,9 +49,9 @@ SHARE, AT_ONCE = 1 / 16, 64
 TIMEOUT = "10s"  # until a scheduler replies
 KILLS = 100  # of workers, one after the other with the same items, before these are given up
 # A worker that sees a client's file in it shares the project's folder. When the file goes, nobody
-# waits any more for what was asked for with it.
+# waits for its results any more.
 TOKENS = Path(".resume/cluster")
-POLL = 2.0  # seconds between two looks for that file
+POLL = 2.0  # seconds, in which its absence is noticed
 RUN = uuid.uuid4().hex  # this process, as a client
 
 _ALONE = threading.Lock()

@@ -123,7 +123,7 @@ export function onServer(about) {
   return {
     predict: async (source, consent) => {
       agreed = agreed || (await consent());
-      if (!agreed) throw new Reason("Not sent: you declined. Choose “Try again” to be asked again.");
+      if (!agreed) throw new Reason("Not sent: you declined. Choose “Try again” to decide again.");
       const file = source instanceof Blob ? source : await jpeg(source);
       if (file.size > about.limits.bytes) {
         throw new Reason(`More than ${about.limits.bytes / 1e6} MB. Make the image smaller.`);
