@@ -20,7 +20,6 @@ from facemask.inference import runtime
 from facemask.inference.detect import Detections
 from facemask.predict import drawing, networks, outputs, video, window
 from facemask.predict.ahead import ahead, behind
-from facemask.predict.download import download, name_of
 from facemask.predict.run import (
     INTERRUPTED,
     Options,
@@ -151,10 +150,15 @@ def _jobs(
 
 def _decoded(item: Item, stop: Event) -> tuple[Item, Decoded | InputError]:
     try:
-        content = download(item.source, stop) if item.kind == "address" else _read(item.path)
-        return item, decode(content)
+        return item, decode(_downloaded(item, stop) if item.kind == "address" else _read(item.path))
     except InputError as error:
         return item, error
+
+
+def _downloaded(item: Item, stop: Event) -> bytes:
+    from facemask.predict.download import download  # which imports what files need not wait for
+
+    return download(item.source, stop)
 
 
 def _read(path: Path) -> bytes:
@@ -183,11 +187,18 @@ def _image(run: Run, item: Item, decoded: Decoded, later: Later) -> None:
         draw(run, shown, found)
         window.show(shown, wait=True)
     if run.folder:
-        name = name_of(item.source) if item.kind == "address" else item.name
-        copy = outputs.copy_name(name, decoded.format, run.names[0])
+        copy = outputs.copy_name(_name(item), decoded.format, run.names[0])
         crops = crop_names(run, copy, found)
         area = image.shape[0] * image.shape[1]
         later(area, partial(write_files, run, item, image, found, copy, crops))
+
+
+def _name(item: Item) -> str:
+    if item.kind != "address":
+        return item.name
+    from facemask.predict.download import name_of
+
+    return name_of(item.source)
 
 
 def _video(run: Run, item: Item) -> None:
