@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from facemask.cli import app
 from facemask.data.decode import read_rgb

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import setuptools
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from facemask.cli import app
 from facemask.evaluation import bootstrap, significance

@@ -8,12 +8,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from dvc.cli.parser import get_main_parser
 from dvc.utils.cli_parse import to_path_overrides
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from ruamel.yaml import YAML
-from typer.main import get_command
-from typer.testing import CliRunner
 
 from facemask import cli, params
 from facemask.config.files import ELSEWHERE, STUDY
@@ -146,7 +145,7 @@ def test_documented_targets_exist(page):
 def test_documented_commands_of_facemask_parse(page):
     for program, name, *arguments in commands(page):
         if program == "facemask":
-            command = get_command(cli.app).commands[name]
+            command = cli.app.commands[name]
             if arguments:  # without any the text speaks of the command as such
                 command.make_context(name, arguments)
 

@@ -10,7 +10,7 @@ from statistics import mean, stdev
 import pandas as pd
 import pytest
 import yaml
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from facemask import cli
 

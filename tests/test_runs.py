@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from click.testing import CliRunner
 from cluster_toys import cluster_in, killing
 from conftest import SMALL, STUDY, dvc, new_project, run
-from typer.testing import CliRunner
 
 from facemask import cli, cluster, runs
 from facemask.errors import InputError

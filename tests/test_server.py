@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from serving import EXAMPLE, ROOT, serving
-from typer.testing import CliRunner
 
 import facemask
 from facemask.cli import app as command
@@ -382,6 +382,14 @@ def test_a_taken_port_and_a_foreign_address_are_errors():
             assert result.exit_code == 1
             assert word in result.stderr
             assert result.stderr.startswith("facemask: ")
+
+
+@pytest.mark.parametrize("option", ["--max-megabytes", "--max-megapixels", "--timeout"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "many"])
+def test_limits_are_numbers_of_a_range(option, value):
+    result = CliRunner().invoke(command, ["serve", option, value])
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': " in result.stderr
 
 
 def test_help_does_not_load_the_server():

@@ -9,10 +9,9 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from facemask.data.decode import Decoded, decode, pixels, read
 from facemask.errors import InputError
@@ -33,6 +32,9 @@ from facemask.predict.run import (
     write_files,
 )
 from facemask.predict.sources import Item, find
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 MANY = 100  # images, from which on progress is shown in a log too
 MAX_BYTES = 1_000_000_000  # of an image's file; 130 million pixels of 16 bits take 780 MB
@@ -92,25 +94,34 @@ def _run(
     predictor: networks.Predictor,
     folder: Path | None,
 ) -> int:
-    stills = all(item.kind in ("image", "address") for item in items)
     with ExitStack() as stack:
         record = stack.enter_context(outputs.lines(folder)) if folder else None
-        shown = sys.stderr.isatty() or len(items) >= MANY
-        bar: tqdm[Any] = tqdm(
-            total=len(items) if stills else None,
-            unit=" images",
-            file=sys.stderr,
-            disable=not shown,
-            mininterval=0.1 if sys.stderr.isatty() else 30,
-        )
-        stack.enter_context(bar)
+        bar = _bar(items)
+        if bar is not None:
+            stack.enter_context(bar)
         run = Run(options, predictor, folder, record, bar, ({}, {}), Counter())
         for note in notes:
-            report(note)
+            report(run, note)
         start = time.perf_counter()
         code = _all(run, items)
     print(summary(run, time.perf_counter() - start, code), file=sys.stderr)
     return code
+
+
+def _bar(items: Sequence[Item]) -> "tqdm[Any] | None":
+    """Progress over more than one image: on a terminal, and of many images in a log too."""
+    stills = all(item.kind in ("image", "address") for item in items)
+    terminal = sys.stderr.isatty()
+    if len(items) < MANY and not (terminal and (len(items) > 1 or not stills)):
+        return None
+    from tqdm import tqdm
+
+    return tqdm(
+        total=len(items) if stills else None,
+        unit=" images",
+        file=sys.stderr,
+        mininterval=0.1 if terminal else 30,
+    )
 
 
 def _all(run: Run, items: Sequence[Item]) -> int:
@@ -180,7 +191,7 @@ def _image(run: Run, item: Item, decoded: Decoded, later: Later) -> None:
     found = run.predictor.find(image)
     if decoded.further:
         what = "has further frames or pages; this is of the first"
-        report(f"{outputs.shown(item.source)}: {what}")
+        report(run, f"{outputs.shown(item.source)}: {what}")
     say(run, item, image, found, {}, "")
     if run.options.show:  # before a thread draws into it
         shown = image.copy()
@@ -230,8 +241,9 @@ def _webcam_frames(run: Run, item: Item, frames: Iterator[video.Frame]) -> None:
         _frames(run, item, counted(), video.WEBCAM_RATE)
     finally:
         report(
+            run,
             f"webcam {item.source}: {last - taken} of {last} frames were dropped: each prediction "
-            "is of the newest one"
+            "is of the newest one",
         )
 
 

@@ -4,16 +4,18 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from facemask.errors import InputError
 from facemask.inference import runtime
 from facemask.inference.detect import Detections
 from facemask.predict import drawing, networks, outputs
 from facemask.predict.sources import Item
+
+if TYPE_CHECKING:  # a run without a bar need not wait for its import
+    from tqdm import tqdm
 
 INTERRUPTED = 130  # the exit code of a shell's command after Ctrl-C
 
@@ -42,7 +44,8 @@ class Options(NamedTuple):
 class Run(NamedTuple):
     """A run in progress.
 
-    folder and record: where files go, and the file of JSON lines; None without. names: taken ones,
+    folder and record: where files go, and the file of JSON lines; None without. bar: of progress,
+    if one is shown. names: taken ones,
     of copies and of crops, as of `outputs.free`. counts: images, faces, broken.
     """
 
@@ -50,7 +53,7 @@ class Run(NamedTuple):
     predictor: networks.Predictor
     folder: Path | None
     record: BinaryIO | None
-    bar: "tqdm[Any]"
+    bar: "tqdm[Any] | None"
     names: tuple[dict[str, int], dict[str, int]]
     counts: Counter[str]
 
@@ -74,15 +77,16 @@ def say(
     if not run.options.json:
         name = f"webcam {item.source}" if item.kind == "webcam" else outputs.shown(item.source)
         line = f"{name}{where}: {width} x {height}, {_counted(found, classes)}"
-    _print_line(line)
+    _print_line(run, line)
     run.counts["images"] += 1
     run.counts["faces"] += len(found.xyxy)
-    run.bar.update()
+    if run.bar is not None:
+        run.bar.update()
 
 
-def _print_line(line: str) -> None:
-    if sys.stdout.isatty() and sys.stderr.isatty():
-        tqdm.write(f"{line}\n", file=sys.stdout, end="")  # above the bar of progress
+def _print_line(run: Run, line: str) -> None:
+    if run.bar is not None and sys.stdout.isatty():
+        run.bar.write(f"{line}\n", file=sys.stdout, end="")  # above it
     else:
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -103,12 +107,13 @@ def _number(count: int, what: str) -> str:
 def pass_over(run: Run, source: str, error: InputError) -> None:
     """Name a file that is broken, and count it."""
     run.counts["broken"] += 1
-    report(f"{outputs.shown(source)}: {error}")
+    report(run, f"{outputs.shown(source)}: {error}")
 
 
-def report(message: str) -> None:
-    """Print a message on stderr, above the bar of progress."""
-    tqdm.write(f"facemask: {message}", file=sys.stderr)
+def report(run: Run, message: str) -> None:
+    """Print a message on stderr, above the bar of progress if there is one."""
+    write = print if run.bar is None else run.bar.write
+    write(f"facemask: {message}", file=sys.stderr)
 
 
 def summary(run: Run, seconds: float, code: int) -> str:
