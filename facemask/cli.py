@@ -61,6 +61,11 @@ def app() -> None:
     type=int,
     help="Predict on overlapping squares of this side too: finds smaller faces.",
 )
+@click.option(
+    "--multi-scale",
+    is_flag=True,
+    help="See each image at three sizes and average: finds more, takes three times as long.",
+)
 @click.option("--model", metavar="PATH", type=PATH, help="Another .onnx file, or models/NAME.")
 @click.option("--json", is_flag=True, help="Print JSON, a line for each image.")
 @click.option("--voc", is_flag=True, help="Write Pascal-VOC annotations, to be corrected.")

@@ -1,7 +1,11 @@
 """Names of columns and classes that several tables and packages share, and boxes from them."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:  # predict does without it
+    import pandas as pd
 
 WITHOUT, WITH = "without_mask", "with_mask"
 CLASSES = (WITHOUT, WITH)  # by label: 0 and 1
@@ -17,7 +21,7 @@ PREDICTED = ["pred_x0", "pred_y0", "pred_x1", "pred_y1"]  # likewise
 UNION_FLOOR = 1e-8
 
 
-def true_boxes(samples: pd.DataFrame) -> np.ndarray:
+def true_boxes(samples: "pd.DataFrame") -> np.ndarray:
     """Return the annotated boxes of samples, divided by their crops' width and height.
 
     Args:

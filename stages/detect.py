@@ -6,6 +6,7 @@ from stages.keras_import import keras  # noqa: F401 - before what imports Keras
 import pandas as pd
 
 from facemask.inference.detector import detect_images, load, strongest
+from facemask.inference.multi_scale import multi_scale
 from facemask.io import write_csv
 from facemask.shards import Crops
 from stages.common import DATA, DETECTIONS, MODELS, detector_folder, run_stage, trained_folders
@@ -14,7 +15,8 @@ from stages.common import DATA, DETECTIONS, MODELS, detector_folder, run_stage, 
 def find(pipeline: str, name: str) -> None:
     """Write data/detections/<name>: detections of images and predictions on crops, per repeat.
 
-    Of validation and test images; of a variant of the ablation, of validation images alone.
+    Of validation and test images, at one size and, in multi_scale/, at several; of a variant of the
+    ablation, of validation images at one size alone.
     """
     variant = pipeline == "detector_ablation"
     models, target = (detector_folder(root, pipeline, name) for root in (MODELS, DETECTIONS))
@@ -23,15 +25,18 @@ def find(pipeline: str, name: str) -> None:
     chosen = samples[samples["split"].isin(parts)]
     for folder in trained_folders(models):
         run, settings = load(folder)
-        found = detect_images(run, settings, images, chosen)
         here = target / folder.relative_to(models)
-        write_csv(found, here / "detections.csv")
-        if not variant:
-            crops = pd.read_csv(DATA / "samples.csv")
-            split = crops["image"].map(chosen.set_index("image")["split"])
-            crops = crops.assign(split=split)[split.notna()]
-            predicted = strongest(run, settings, Crops(DATA / "crops/native"), crops)
-            write_csv(predicted, here / "crops.csv")
+        write_csv(detect_images(run, settings, images, chosen), here / "detections.csv")
+        if variant:
+            continue
+        crops = pd.read_csv(DATA / "samples.csv")
+        split = crops["image"].map(chosen.set_index("image")["split"])
+        crops = crops.assign(split=split)[split.notna()]
+        native, several = Crops(DATA / "crops/native"), multi_scale(run)
+        write_csv(strongest(run, settings, native, crops), here / "crops.csv")
+        found = detect_images(several, settings, images, chosen)
+        write_csv(found, here / "multi_scale/detections.csv")
+        write_csv(strongest(several, settings, native, crops), here / "multi_scale/crops.csv")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """Measure one detector by its detections, on validation and test images."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import pandas as pd
 
 from facemask.evaluation import detection_metrics
@@ -10,9 +13,24 @@ KEPT = RECORDS / "detector"
 
 
 def evaluate(name: str) -> None:
-    """Write what DVC shows of a detector, and the records of which folds are pooled."""
-    models, found = MODELS / name, DETECTIONS / name
-    classes = read_json(models / "config.json")["classes"]
+    """Write the metrics of a detector at its own size, and at several."""
+    history = pd.read_csv(MODELS / name / "history.csv")
+    write_csv(history, KEPT / f"history/{name}.csv")
+    about = {
+        "params": read_json(MODELS / name / "parameters.json"),
+        "epochs": len(history),
+        "train_seconds": round(float(history["seconds"].sum()), 1),
+    }
+    classes = read_json(MODELS / name / "config.json")["classes"]
+    found = DETECTIONS / name
+    measure(name, found, classes, about)
+    measure(detection_metrics.MULTI_SCALE.format(name), found / "multi_scale", classes, about)
+
+
+def measure(
+    name: str, found: Path, classes: Mapping[str, str], about: Mapping[str, object]
+) -> None:
+    """Write what DVC shows of the detections in a folder, and the records that are pooled."""
     threshold, (val, test) = detection_metrics.at_best_threshold(
         pd.read_csv(DATA / "image_faces.csv"),
         pd.read_csv(found / "detections.csv").drop(columns="split"),
@@ -22,7 +40,6 @@ def evaluate(name: str) -> None:
         "test",
     )
     matched = detection_metrics.match(test, classes)
-    history = pd.read_csv(models / "history.csv")
     crops = pd.read_csv(found / "crops.csv").query("split == 'test'").drop(columns="split")
     statistics = {
         "classes": classes,
@@ -32,13 +49,10 @@ def evaluate(name: str) -> None:
         "intervals": detection_metrics.intervals(matched),
         "test_images": test.images,
         "crops": detection_metrics.of_crops(crops[crops["flip"] == 0]),
-        "params": read_json(models / "parameters.json"),
-        "epochs": len(history),
-        "train_seconds": round(float(history["seconds"].sum()), 1),
+        **about,
     }
     write_json(detection_metrics.headline(statistics), METRICS / f"{name}.json")
     write_json(statistics, KEPT / f"statistics/{name}.json")
-    write_csv(history, KEPT / f"history/{name}.csv")
     curves = detection_metrics.curves(matched, name).round(6)
     write_csv(curves, KEPT / f"curves/{name}.csv")
     write_csv(crops.round(6), KEPT / f"predictions/{name}.csv")

@@ -102,6 +102,24 @@ def test_what_is_measured_is_what_was_found_in_test_images(detected):
     ).exists()
 
 
+def test_what_was_found_at_several_sizes_is_measured_too(detected):
+    folder = detected[0]
+    records, found = folder / "report/records/detector", folder / "data/detections/detector"
+    for kind in ("detections", "crops"):
+        one, other = (found / part / f"{kind}.csv" for part in ("", "multi_scale"))
+        assert one.read_bytes() != other.read_bytes()
+    one, other = (
+        read_json(records / f"statistics/{name}.json")
+        for name in ("detector", "detector_multi_scale")
+    )
+    assert one["test_images"] == other["test_images"]
+    assert one["train_seconds"] == other["train_seconds"]
+    kept = pd.read_csv(records / "detections/detector_multi_scale.csv")
+    assert set(kept["image"]) <= set(other["test_images"])
+    shown = read_json(folder / "metrics/detector_multi_scale.json")
+    assert shown["ap50"] == other["test"]["two_classes"]["ap50"]
+
+
 def test_variants_of_the_ablation_see_validation_images_alone(detected):
     folder = detected[0]
     measured = read_json(folder / f"report/records/detector_ablation/{DETECTOR_VARIANT}.json")

@@ -21,6 +21,7 @@ from facemask.inference.detect import detect
 from facemask.models import study_networks
 from facemask.models.detector import build_detector
 from facemask.predict import networks
+from facemask.predict.networks import Settings
 
 CONFIG = params.read(ROOT)
 
@@ -68,27 +69,27 @@ def test_a_networks_face_is_that_of_its_own_preprocessing(scratch, tmp_path, mon
     monkeypatch.chdir(tmp_path)  # the project is found from the network's folder
     image = pixels(96, 1)[0].astype(np.uint8)
     expected = crop.load(scratch, CONFIG)(image)
-    found = networks.load(scratch, None, None, None)
+    found = networks.load(scratch, Settings())
     face = found.find(image)
     with_mask = expected.probability >= 0.5
     assert found.classes[face.class_id[0]] == ("with_mask" if with_mask else "without_mask")
     sure = max(expected.probability, 1 - expected.probability)
     assert face.confidence[0] == pytest.approx(sure, abs=1e-6)
     np.testing.assert_allclose(face.xyxy[0], np.clip(expected.box, 0, 96), atol=1e-3)
-    assert len(networks.load(scratch, 1.0, None, None).find(image).xyxy) == 0
+    assert len(networks.load(scratch, Settings(conf=1.0)).find(image).xyxy) == 0
 
 
 def test_the_command_takes_a_network(scratch, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (record,) = predict(EXAMPLE, "--model", scratch, "--json").records
     assert len(record["faces"]) == 1
-    for option in ("--size", "--tiles"):
-        wrong = predict(EXAMPLE, "--model", scratch, option, 640, code=1).stderr
-        assert "leave out --size and --tiles" in wrong
+    for options in (["--size", 640], ["--tiles", 640], ["--multi-scale"]):
+        wrong = predict(EXAMPLE, "--model", scratch, *options, code=1).stderr
+        assert "leave out --size, --tiles and --multi-scale" in wrong
 
 
 def test_a_trained_detector_is_that_of_its_folder(small_detector):
-    found = networks.load(small_detector, 0.001, 96, 200)
+    found = networks.load(small_detector, Settings(0.001, 96, 200))
     run, settings = detector.load(small_detector)
     run = pickle.loads(pickle.dumps(run))  # as a cluster's worker gets it
     expected = detect(run, example(), 96, 0.001, 200)
@@ -138,8 +139,8 @@ def test_tables_of_a_trained_detector_hold_what_it_finds(small_detector, tmp_pat
 def test_another_file_is_that_of_its_path(tmp_path):
     copy = tmp_path / "another.onnx"
     copy.write_bytes(runtime.SHIPPED.read_bytes())
-    found = networks.load(copy, None, None, None).find(example())
-    expected = networks.load(None, None, None, None).find(example())
+    found = networks.load(copy, Settings()).find(example())
+    expected = networks.load(None, Settings()).find(example())
     np.testing.assert_array_equal(found.xyxy, expected.xyxy)
 
 
@@ -150,14 +151,14 @@ def test_without_tensorflow_it_is_said_what_installs_it(scratch, monkeypatch):
     with pytest.raises(
         InputError, match=r'keras is not installed: pip install "facemask\[train\]"'
     ):
-        networks.load(scratch, None, None, None)
+        networks.load(scratch, Settings())
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"crop_view": 1}', "not json"])
 def test_a_folder_of_something_else_is_reported(tmp_path, content):
     Path(tmp_path / "config.json").write_text(content)
     with pytest.raises(InputError, match="holds no trained network"):
-        networks.load(tmp_path, None, None, None)
+        networks.load(tmp_path, Settings())
     Path(tmp_path / "model.keras").write_text("no model")
     with pytest.raises(InputError, match="holds no network that can be loaded"):
-        networks.load(tmp_path, None, None, None)
+        networks.load(tmp_path, Settings())

@@ -88,6 +88,15 @@ def test_tiles_are_predicted_on_too():
     assert record["faces"] == as_records(found, facemask.class_names())
 
 
+def test_an_image_is_seen_at_several_sizes():
+    (record,) = predict(EXAMPLE, "--json", "--multi-scale", "--no-save").records
+    found, plain = facemask.detect(example(), multi_scale=True), facemask.detect(example())
+    assert record["faces"] == as_records(found, facemask.class_names())
+    boxes, others = (each.xyxy[np.argsort(each.xyxy[:, 0])] for each in (found, plain))
+    assert 3 <= len(boxes) == len(others)
+    assert 0 < np.abs(boxes - others).max() < 10
+
+
 def test_lines_have_the_order_of_the_sources():
     names = ["c.png", "a.png", "d.png", "b.png"]
     for name, side in zip(names, (900, 20, 500, 30), strict=True):

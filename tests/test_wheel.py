@@ -55,7 +55,7 @@ def test_it_predicts_in_an_empty_environment(wheel, tmp_path):
     installed = {each["name"] for each in json.loads(run(folder / "pip", "list", "--format=json"))}
     assert not installed & {"tensorflow", "tensorflow-cpu", "keras", "dvc", "pandas"}
     shutil.copyfile(ROOT / "docs/example.jpg", tmp_path / "example.jpg")
-    command = (folder / "facemask", "predict", "example.jpg", "--json")
+    command = (folder / "facemask", "predict", "example.jpg", "--json", "--multi-scale")
     found = json.loads(run(*command, cwd=tmp_path))
     assert len(found["faces"]) >= 3
     assert (tmp_path / "runs/predict/1/example.jpg").exists()

@@ -22,6 +22,8 @@ from facemask.evaluation.detection import (
 from facemask.evaluation.precision_bootstrap import RECALLS
 
 LEAST_KEPT = 0.05
+# A detector's records of images that it saw at several sizes, by its name.
+MULTI_SCALE = "{}_multi_scale"
 # Groupings by the names they are published under.
 PUBLISHED = {"two_classes": "two_classes", "three_classes": "classes", "face": "face"}
 POOLED = ("recall_without_mask", "recall_without_mask_16px", "false_alarms")

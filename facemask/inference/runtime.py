@@ -79,6 +79,7 @@ def detect(
     conf: float | None = None,
     size: int | None = None,
     tiles: int | None = None,
+    multi_scale: bool = False,
     detector: Detector | None = None,
 ) -> Detections:
     """Find the faces of an image, and whether they wear a mask; this is `facemask.detect`.
@@ -89,6 +90,7 @@ def detect(
         size: longest side of what the network sees, px; None: the detector's own.
         tiles: side of overlapping squares, px, that are predicted on besides the whole image: for
             large images of small faces.
+        multi_scale: see the image at 0.8 and 1.25 times the size too, and average what is found.
         detector: of `load`; None: the one that comes with the package.
 
     Returns:
@@ -106,12 +108,21 @@ def detect(
         )
     check(conf, size, tiles)
     return detect_with(
-        chosen.run,
+        at_scales(chosen.run, multi_scale),
         np.ascontiguousarray(image),
         chosen.size if size is None else size,
         chosen.confidence if conf is None else conf,
         tiles,
     )
+
+
+def at_scales(run: Run, multi_scale: bool) -> Run:
+    """Return a detector that sees images at one size, as this one, or at several."""
+    if not multi_scale:
+        return run
+    from facemask.inference.multi_scale import multi_scale as several
+
+    return several(run)
 
 
 def check(conf: float | None, size: int | None, tiles: int | None) -> None:

@@ -62,7 +62,8 @@ def predict(sources: Sequence[str], options: Options) -> int:
         if item.kind == "webcam":
             with video.open_webcam(int(item.source)):
                 pass
-    predictor = networks.load(options.model, options.conf, options.size, options.tiles)
+    how = networks.Settings(options.conf, options.size, options.tiles, options.multi_scale)
+    predictor = networks.load(options.model, how)
     folder = outputs.new_folder(options.to) if options.save else None
     try:
         return _run(items, notes, options, predictor, folder)

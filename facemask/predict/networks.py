@@ -18,6 +18,15 @@ CLASSES = ("with_mask", "without_mask")  # of networks that see the crop of one 
 CONFIDENCE = 0.3  # from which on a detector that was not exported reports a face
 
 
+class Settings(NamedTuple):
+    """How a model predicts, as of `runtime.detect`; numbers that are None are the model's own."""
+
+    conf: float | None = None
+    size: int | None = None
+    tiles: int | None = None
+    multi_scale: bool = False
+
+
 class Predictor(NamedTuple):
     """find: from an image, uint8 (h, w, 3), RGB, to its faces; classes: names, by class_id."""
 
@@ -25,32 +34,30 @@ class Predictor(NamedTuple):
     classes: tuple[str, ...]
 
 
-def load(model: Path | None, conf: float | None, size: int | None, tiles: int | None) -> Predictor:
-    """Load a model; numbers that are None are the model's own.
+def load(model: Path | None, how: Settings) -> Predictor:
+    """Load a model.
 
     Args:
         model: an exported file, or the folder of a network; None: the model of the package.
-        conf: confidence from which on a face is reported.
-        size: longest side of what the network sees, px.
-        tiles: side of overlapping squares that are predicted on besides, px.
+        how: it predicts.
 
     Raises:
-        InputError: there is no such model, its packages are not installed, or a number is none
+        InputError: there is no such model, its packages are not installed, or a setting is none
             of its.
     """
     try:
         if model is not None and model.is_dir():
-            return _of_folder(model, conf, size, tiles)
+            return _of_folder(model, how)
         if model is not None and model.suffix == ".keras":
             raise InputError(f"{model}: give the folder it lies in, {model.parent}")
         detector = runtime.load(runtime.SHIPPED if model is None else model)
     except OSError as error:
         raise InputError(f"{model}: {error.strerror}; give a model that can be read") from None
-    find = partial(runtime.detect, conf=conf, size=size, tiles=tiles, detector=detector)
+    find = partial(runtime.detect, **how._asdict(), detector=detector)
     return Predictor(find, detector.classes)
 
 
-def _of_folder(folder: Path, conf: float | None, size: int | None, tiles: int | None) -> Predictor:
+def _of_folder(folder: Path, how: Settings) -> Predictor:
     # A repeat shares the settings of the network, in the folder above.
     found = [each for each in (folder, folder.parent) if (each / "config.json").is_file()]
     if not found or not (folder / "model.keras").is_file():
@@ -62,8 +69,8 @@ def _of_folder(folder: Path, conf: float | None, size: int | None, tiles: int | 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         if "crop_view" in read_json(found[0] / "config.json"):
-            return _detector(folder, conf, size, tiles)
-        return _crop_network(folder, conf, size, tiles)
+            return _detector(folder, how)
+        return _crop_network(folder, how)
     except InputError:
         raise
     except ModuleNotFoundError as error:
@@ -76,26 +83,26 @@ def _of_folder(folder: Path, conf: float | None, size: int | None, tiles: int | 
         ) from error
 
 
-def _detector(folder: Path, conf: float | None, size: int | None, tiles: int | None) -> Predictor:
+def _detector(folder: Path, how: Settings) -> Predictor:
     from facemask.inference import detector
 
-    run, settings = detector.load(folder)
-    chosen = settings.size if size is None else size
-    least = CONFIDENCE if conf is None else conf
+    single, settings = detector.load(folder)
+    run = runtime.at_scales(single, how.multi_scale)
+    size = settings.size if how.size is None else how.size
+    least = CONFIDENCE if how.conf is None else how.conf
 
     def find(image: np.ndarray) -> Detections:
-        return detect_with(run, np.ascontiguousarray(image), chosen, least, tiles)
+        return detect_with(run, np.ascontiguousarray(image), size, least, how.tiles)
 
     return Predictor(find, tuple(settings.classes))
 
 
-def _crop_network(
-    folder: Path, conf: float | None, size: int | None, tiles: int | None
-) -> Predictor:
+def _crop_network(folder: Path, how: Settings) -> Predictor:
     """A network that takes each image for the crop of one face."""
-    if size is not None or tiles is not None:
+    if how != Settings(how.conf):
         raise InputError(
-            f"{folder} sees the crop of one face as it was trained: leave out --size and --tiles"
+            f"{folder} sees the crop of one face as it was trained: leave out --size, --tiles and "
+            "--multi-scale"
         )
     from facemask import params
     from facemask.inference import crop
@@ -105,7 +112,7 @@ def _crop_network(
 
     def find(image: np.ndarray) -> Detections:
         probability, box = predict(image)
-        return _one_face(probability, box, image.shape, conf or 0.0)
+        return _one_face(probability, box, image.shape, how.conf or 0.0)
 
     return Predictor(find, CLASSES)
 

@@ -23,13 +23,14 @@ INTERRUPTED = 130  # the exit code of a shell's command after Ctrl-C
 class Options(NamedTuple):
     """What the user wants: see `facemask predict --help`.
 
-    conf, size, tiles: as of `runtime.detect`. json: lines are JSON. save: whether files are
-    written, in or as the folder `to`.
+    conf, size, tiles, multi_scale: as of `runtime.detect`. json: lines are JSON. save: whether
+    files are written, in or as the folder `to`.
     """
 
     conf: float | None = None
     size: int | None = None
     tiles: int | None = None
+    multi_scale: bool = False
     model: Path | None = None
     json: bool = False
     voc: bool = False

@@ -8,6 +8,7 @@ from typing import Any
 
 from facemask.config import Config
 from facemask.errors import InputError, nearest
+from facemask.evaluation.detection_metrics import MULTI_SCALE
 from facemask.io import write_json
 from facemask.params import read
 from facemask.reporting.run import experiment_names, versions
@@ -79,7 +80,7 @@ def _others(config: Config, pipeline: str | None) -> Callable[[str, list[str]], 
         "study": experiment_names(config),
         "losses": config.losses,
         "localizer": [*config.localizers, *config.ensembles],
-        "detector": config.detectors,
+        "detector": [*config.detectors, *map(MULTI_SCALE.format, config.detectors)],
     }
     kept = [pipeline] if pipeline else list(of_pipeline)
     ours = {"data", *(name for each in kept for name in of_pipeline.get(each, ()))}

@@ -267,7 +267,7 @@ def _predict(
     views = islice(detect.views(image, options.tiles), most + 1)
     if sum(1 for _ in views) > most:
         raise Refusal(422, f"tiles of {options.tiles} px are too many here; make them larger")
-    found = runtime.detect(image, options.conf, options.size, options.tiles, detector)
+    found = runtime.detect(image, options.conf, options.size, options.tiles, detector=detector)
     height, width = image.shape[:2]
     return {
         "width": width, "height": height, "faces": runtime.as_records(found, detector.classes)
