@@ -215,16 +215,19 @@ class Snapshots:
         both = tested.merge(folds, on=["image", "face", "flip"], validate="1:1")
         return bootstrap.intervals(both) | {"count": len(both)}
 
-    @cached_property
-    def faces(self) -> pd.DataFrame:
-        """The faces of the detector's folds: name, side (px), actual, predicted, missed."""
+    def limits(self) -> dict[str, Any]:
+        """Return how many faces the folds have, of each class, and miss; shares of tiny ones."""
         tables = []
         for run in DETECTOR_FOLDS:
             fold = records.fold(f"{MULTI_SCALE}@{self.folder / run}")
             faces, _ = detection.matches(fold.faces, fold.detections, fold.statistics["classes"])
-            shown = faces.assign(threshold=fold.statistics["confidence"])
-            tables.append(shown.assign(missed=~detection.is_found(shown)))
-        return pd.concat(tables, ignore_index=True)
+            faces["threshold"] = fold.statistics["confidence"]
+            tables.append(faces.assign(missed=~detection.is_found(faces)))
+        faces = pd.concat(tables, ignore_index=True)
+        tiny, missed = faces["side"] < detection.SIZES[0], faces["missed"]
+        shares = {"tiny": tiny.mean(), "tiny_of_missed": tiny[missed].mean()}
+        counts = {"faces": len(faces), "missed": missed.sum()}
+        return {**shares, **counts, "classes": faces["name"].value_counts()}
 
     def beside_others(self) -> str:
         """Write ready-made face detectors and published networks beside the detector."""
