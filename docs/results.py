@@ -37,7 +37,7 @@ SHOWN = ("scratch_7", "mobilenet_6", "localizer", "ensemble")  # in README.md
 FOLDS = [f"localizer_grouped_{fold}" for fold in range(5)]
 DETECTOR_FOLDS = [f"detector_grouped_{fold}" for fold in range(5)]
 MULTI_SCALE = detection_metrics.MULTI_SCALE.format("detector")
-# Of the detector, by facemask pool: at several sizes, and at one.
+# Of the detector, by facemask pool: at two sizes, and at one.
 POOLED, POOLED_ONE_SIZE = "detector/folds.json", "detector/folds_one_size.json"
 PEERS = ROOT / "benchmarks/results/peers.json"
 OTHERS = ROOT / "reference/published_detectors.csv"
@@ -182,7 +182,7 @@ class Snapshots:
 
     @cached_property
     def detector(self) -> Any:  # noqa: ANN401
-        """The detector's folds together, at several sizes; None if they were not all measured."""
+        """The detector's folds together, at two sizes; None if they were not all measured."""
         return self.read(".", POOLED) if (self.folder / POOLED).exists() else None
 
     @cached_property
@@ -248,7 +248,7 @@ class Snapshots:
                 "AP@.5, face": percent(found["face"]["ap50"]),
             }
             for name, found, key, more in (
-                ("this detector, several sizes", self.detector, "ms_multi_scale", passes),
+                ("this detector, two sizes", self.detector, "ms_multi_scale", passes),
                 ("this detector, one size", self.detector_at_one_size, "ms", 1),
             )
         ]

@@ -15,7 +15,7 @@ from stages.common import DATA, DETECTIONS, MODELS, detector_folder, run_stage, 
 def find(pipeline: str, name: str) -> None:
     """Write data/detections/<name>: detections of images and predictions on crops, per repeat.
 
-    Of validation and test images, at one size and, in multi_scale/, at several; of a variant of the
+    Of validation and test images, at one size and, in multi_scale/, at two; of a variant of the
     ablation, of validation images at one size alone.
     """
     variant = pipeline == "detector_ablation"
@@ -32,11 +32,11 @@ def find(pipeline: str, name: str) -> None:
         crops = pd.read_csv(DATA / "samples.csv")
         split = crops["image"].map(chosen.set_index("image")["split"])
         crops = crops.assign(split=split)[split.notna()]
-        native, several = Crops(DATA / "crops/native"), multi_scale(run)
+        native, at_two = Crops(DATA / "crops/native"), multi_scale(run)
         write_csv(strongest(run, settings, native, crops), here / "crops.csv")
-        found = detect_images(several, settings, images, chosen)
+        found = detect_images(at_two, settings, images, chosen)
         write_csv(found, here / "multi_scale/detections.csv")
-        write_csv(strongest(several, settings, native, crops), here / "multi_scale/crops.csv")
+        write_csv(strongest(at_two, settings, native, crops), here / "multi_scale/crops.csv")
 
 
 if __name__ == "__main__":

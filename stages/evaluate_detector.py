@@ -13,7 +13,7 @@ KEPT = RECORDS / "detector"
 
 
 def evaluate(name: str) -> None:
-    """Write the metrics of a detector at its own size, and at several."""
+    """Write the metrics of a detector at its own size, and at two."""
     history = pd.read_csv(MODELS / name / "history.csv")
     write_csv(history, KEPT / f"history/{name}.csv")
     about = {

@@ -102,7 +102,7 @@ def test_what_is_measured_is_what_was_found_in_test_images(detected):
     ).exists()
 
 
-def test_what_was_found_at_several_sizes_is_measured_too(detected):
+def test_what_was_found_at_two_sizes_is_measured_too(detected):
     folder = detected[0]
     records, found = folder / "report/records/detector", folder / "data/detections/detector"
     for kind in ("detections", "crops"):

@@ -1,4 +1,4 @@
-"""Detections of an image at several sizes as one: by hand, and by what holds for any."""
+"""Detections of an image at two sizes as one: by hand, and by what holds for any."""
 
 import pickle
 
@@ -71,7 +71,7 @@ def test_no_score_is_lost_and_boxes_lie_within_those_of_the_passes(rows):
 
 
 @pytest.mark.parametrize("sides", [sides for sides in SCENES if min(sides) > 1])
-def test_an_image_is_seen_at_all_scales_and_each_face_found_once(sides):
+def test_an_image_is_seen_at_both_sizes_and_each_face_found_once(sides):
     sizes = []
 
     def run(image, size):
@@ -79,7 +79,7 @@ def test_an_image_is_seen_at_all_scales_and_each_face_found_once(sides):
         return seen(image, size)
 
     found = detect(multi_scale(run), scene(*sides, SCENES[sides]), 320, 0.1)
-    assert sizes == [256, 320, 400] == [320 * scale for scale in SCALES]
+    assert sizes == [256, 400] == [320 * scale for scale in SCALES]
     check_found(found, SCENES[sides], atol=1.01 * max(1, max(sides) / 256))
 
 

@@ -88,7 +88,7 @@ def test_tiles_are_predicted_on_too():
     assert record["faces"] == as_records(found, facemask.class_names())
 
 
-def test_an_image_is_seen_at_several_sizes():
+def test_an_image_is_seen_at_two_sizes():
     (record,) = predict(EXAMPLE, "--json", "--multi-scale", "--no-save").records
     found, plain = facemask.detect(example(), multi_scale=True), facemask.detect(example())
     assert record["faces"] == as_records(found, facemask.class_names())

@@ -22,7 +22,7 @@ from facemask.evaluation.detection import (
 from facemask.evaluation.precision_bootstrap import RECALLS
 
 LEAST_KEPT = 0.05
-# A detector's records of images that it saw at several sizes, by its name.
+# A detector's records of images that it saw at two sizes, by its name.
 MULTI_SCALE = "{}_multi_scale"
 # Groupings by the names they are published under.
 PUBLISHED = {"two_classes": "two_classes", "three_classes": "classes", "face": "face"}

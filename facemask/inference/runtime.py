@@ -90,7 +90,7 @@ def detect(
         size: longest side of what the network sees, px; None: the detector's own.
         tiles: side of overlapping squares, px, that are predicted on besides the whole image: for
             large images of small faces.
-        multi_scale: see the image at 0.8 and 1.25 times the size too, and average what is found.
+        multi_scale: see the image at 0.8 and 1.25 times the size, and average what is found.
         detector: of `load`; None: the one that comes with the package.
 
     Returns:
@@ -117,12 +117,12 @@ def detect(
 
 
 def at_scales(run: Run, multi_scale: bool) -> Run:
-    """Return a detector that sees images at one size, as this one, or at several."""
+    """Return a detector that sees images at one size, as this one, or at two."""
     if not multi_scale:
         return run
-    from facemask.inference.multi_scale import multi_scale as several
+    from facemask.inference.multi_scale import multi_scale as at_two
 
-    return several(run)
+    return at_two(run)
 
 
 def check(conf: float | None, size: int | None, tiles: int | None) -> None:
