@@ -29,7 +29,7 @@ from facemask.cluster import SCHEDULER
 EMPTY = "join() argument must be str, bytes, or os.PathLike object, not 'NoneType'"
 MEND = ("find", ".dvc/cache/runs", "-type", "d", "-empty", "-delete")
 # Of a stage that is named: how often it is killed.
-KILLS = {"tune": 2, "train": 2}
+KILLS = {"tune": 2}
 # Of these, seconds until which they are killed.
 SLOW_TO_BEGIN = {"fetch": 4, "embed": 6, "tune": 14, "train": 6, "train_tuned": 6}
 # What a run measures of the machine rather than makes.
