@@ -64,7 +64,7 @@ def app() -> None:
 @click.option(
     "--multi-scale",
     is_flag=True,
-    help="See each image at two sizes and average: more accurate, takes twice as long.",
+    help="See each image at two sizes and average: more accurate, takes 2.5 times as long.",
 )
 @click.option("--model", metavar="PATH", type=PATH, help="Another .onnx file, or models/NAME.")
 @click.option("--json", is_flag=True, help="Print JSON, a line for each image.")
