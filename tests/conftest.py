@@ -20,9 +20,10 @@ settings.load_profile("here")
 
 ROOT = Path(__file__).parent.parent
 
-# Files that take long, the longest first; the last waits for the project that the first makes.
-LONG = ["test_stages", "test_classifier", "test_loop", "test_checkpoint", "test_search"]
-LONG += ["test_reproducible"]
+# Files that take long, the longest first. The first makes the small project, for which others wait.
+LONG = ["test_stages", "test_classifier", "test_loop", "test_reproducible", "test_detector_stages"]
+LONG += ["test_runs", "test_checkpoint", "test_real_data", "test_hyperband", "test_corpus"]
+LONG += ["test_export", "test_changed_source", "test_remote", "test_localizer_training"]
 
 
 def pytest_collection_modifyitems(items):
