@@ -1,13 +1,17 @@
 """`facemask predict`: what it prints and writes, and what it answers to wrong inputs."""
 
+import fcntl
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -395,6 +399,49 @@ def test_broken_files_are_named_and_skipped():
     assert "Traceback" not in done.stderr
     assert {"good.png", "good_2.png", "also_good.png"} <= {*files("runs/predict/1")}
     assert not [name for name in files("runs/predict/1") if name.endswith(".mp4")]
+
+
+def on_a_terminal(*arguments):
+    """The exit code, the lines that stay on a terminal, and all that was drawn on it."""
+    reader, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    command = [sys.executable, "-m", "facemask", "predict", *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    with subprocess.Popen(command, stdout=terminal, stderr=terminal, env=environment) as running:
+        os.close(terminal)
+        drawn = b"".join(iter(partial(read_terminal, reader), b"")).decode()
+    os.close(reader)
+    # A return goes to the beginning of the line, which the next text overwrites.
+    lines = [line.split("\r")[-1].rstrip() for line in drawn.replace("\r\n", "\n").split("\n")]
+    return running.returncode, [line for line in lines if line], drawn
+
+
+def read_terminal(reader):
+    try:
+        return os.read(reader, 4096)
+    except OSError:  # nobody writes to it any more
+        return b""
+
+
+def test_a_terminal_shows_progress_below_the_lines():
+    for name in ("a.jpg", "c.jpg"):
+        shutil.copy(EXAMPLE, name)
+    Path("b.jpg").write_text("no image")
+    code, (first, broken, last, bar, summary), drawn = on_a_terminal(".", "--no-save")
+    assert code == 1
+    assert first.startswith("a.jpg: 400 x 267, 6 faces")
+    assert broken.startswith("facemask: b.jpg: not a readable image")
+    assert last.startswith("c.jpg: 400 x 267, 6 faces")
+    assert bar.startswith("100%")
+    assert "3/3" in bar
+    assert summary.startswith("2 images, 12 faces")
+    assert "0/3" in drawn
+
+
+def test_one_image_needs_no_bar():
+    _, (line, _), drawn = on_a_terminal(str(EXAMPLE), "--no-save")
+    assert "6 faces" in line
+    assert "%" not in drawn
 
 
 def test_an_image_of_a_hundred_million_pixels_is_predicted_on():

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from facemask.inference.detect import Detections
 
@@ -116,6 +115,8 @@ def _label(
 @lru_cache(256)
 def _text(text: str, size: int, colour: Colour) -> np.ndarray:
     """Text of a height in px on a ground of a colour, black or white, as pixels."""
+    from PIL import Image, ImageDraw, ImageFont  # not before something is drawn
+
     font = ImageFont.load_default(size)
     pad = max(1, size // 6)
     left, top, right, bottom = (round(each) for each in font.getbbox(f"{text}Ag"))

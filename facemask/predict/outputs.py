@@ -6,7 +6,6 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from html import escape
 from pathlib import Path
 from typing import BinaryIO
 
@@ -240,6 +239,8 @@ def _object(name: str, box: tuple[int, ...]) -> str:
 
 
 def _xml(text: str) -> str:
+    from html import escape  # not before it is needed: its table of names takes time
+
     return escape("".join(c if c.isprintable() else "_" for c in text), quote=False)
 
 

@@ -109,6 +109,8 @@ def pass_over(run: Run, source: str, error: InputError) -> None:
     """Name a file that is broken, and count it."""
     run.counts["broken"] += 1
     report(run, f"{outputs.shown(source)}: {error}")
+    if run.bar is not None:
+        run.bar.update()
 
 
 def report(run: Run, message: str) -> None:
