@@ -1,4 +1,4 @@
-"""Write docs/performance.md and docs/reproducibility.md from benchmarks/*.md.in and results/.
+"""Write the pages of benchmarks/*.md.in, as docs/performance.md, from results/.
 
 python -m benchmarks.page
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from jinja2 import meta
 
 from benchmarks.common import RESULTS
 from facemask.reporting.tables import table as markdown
@@ -27,19 +28,17 @@ TEMPLATES = sorted(Path(__file__).parent.glob("*.md.in"))
 def render() -> dict[str, str]:
     """Return the pages by name: in a template, NAME.key is a value of results/NAME.json."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    tools = {
-        "table": table,
-        "kinds": kinds,
-        "a_million": a_million,
-        "machines": dict.fromkeys(map(machine, results.values())),
-    }
-    return {path.stem: template(path).render(results | tools) + "\n" for path in TEMPLATES}
+    return {path.stem: page(path.read_text(encoding="utf-8"), results) for path in TEMPLATES}
 
 
-def template(path: Path) -> jinja2.Template:
-    """Read a template; a value that it lacks is an error."""
-    source = path.read_text(encoding="utf-8")
-    return jinja2.Template(source, trim_blocks=True, undefined=jinja2.StrictUndefined)
+def page(source: str, results: Mapping[str, Any]) -> str:
+    """Return the page of a template; a value that it lacks is an error."""
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701 - Markdown
+    shown = meta.find_undeclared_variables(environment.parse(source))
+    used = [results[name] for name in sorted(shown & results.keys())]
+    tools = {"table": table, "kinds": kinds, "a_million": a_million}
+    tools |= {"machines": dict.fromkeys(map(machine, used))}
+    return environment.from_string(source).render({**results, **tools}) + "\n"
 
 
 def table(rows: Iterable[Mapping[str, Any]], headers: Sequence[str | None], left: int = 1) -> str:
