@@ -36,7 +36,7 @@ def page(source: str, results: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701 - Markdown
     shown = meta.find_undeclared_variables(environment.parse(source))
     used = [results[name] for name in sorted(shown & results.keys())]
-    tools = {"table": table, "kinds": kinds, "a_million": a_million}
+    tools: dict[str, Any] = {"table": table, "kinds": kinds, "a_million": a_million}
     tools |= {"machines": dict.fromkeys(map(machine, used))}
     return environment.from_string(source).render({**results, **tools}) + "\n"
 

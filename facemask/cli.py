@@ -225,6 +225,7 @@ def snapshot(name: str, pipeline: str | None) -> None:
     default=30,
     help="Until an image has arrived.",
 )
+@click.option("--model", metavar="PATH", type=PATH, help="Another .onnx file.")
 def serve(
     host: str,
     port: int,
@@ -233,12 +234,14 @@ def serve(
     max_megapixels: float,
     concurrent: int,
     timeout: float,
+    model: Path | None,
 ) -> None:
     """Serve a page and an API that find faces in images.
 
     The page runs the model in the browser; POST /predict runs it here. Nothing is stored.
     """
     # Takes a second, which --help need not wait for.
+    from facemask.inference import runtime
     from facemask.server import guard, run
 
     limits = guard.Limits(
@@ -249,4 +252,4 @@ def serve(
         seconds=timeout,
         head_seconds=min(timeout, 10),
     )
-    run.serve(host, port, list(allow_host), limits, click.echo)
+    run.serve(host, port, list(allow_host), limits, model or runtime.SHIPPED, click.echo)

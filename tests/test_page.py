@@ -34,6 +34,7 @@ FLAGS = [
     f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
 ]  # fmt: skip
 WAIT = 20_000  # ms, on a busy machine
+expect.set_options(timeout=WAIT)
 WITHOUT_FILES = (
     "from pathlib import Path\nfrom facemask.server import app\napp.IN_BROWSER = Path('missing')\n"
     "from facemask.cli import app as command\ncommand()"

@@ -1,6 +1,7 @@
 """`facemask serve`: what it answers, and that wrong and hostile requests end in a short reason."""
 
 import asyncio
+import hashlib
 import io
 import json
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -369,7 +371,24 @@ def test_the_server_still_answers_after_all_this(client):
 # The command
 
 
-def test_a_taken_port_and_a_foreign_address_are_errors():
+def test_another_model_is_served(tmp_path):
+    model = onnx.load(runtime.SHIPPED)
+    for entry in model.metadata_props:
+        if entry.key == "confidence":
+            entry.value = "0.8"
+    onnx.save(model, tmp_path / "other.onnx")
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with serving(folder, "--model", str(tmp_path / "other.onnx")) as url:
+        about = httpx.get(f"{url}/health", trust_env=False).json()["model"]
+        faces = httpx.post(f"{url}/predict", **form(), trust_env=False, timeout=30).json()["faces"]
+    assert about["confidence"] == 0.8
+    assert about["sha256"] == hashlib.sha256((tmp_path / "other.onnx").read_bytes()).hexdigest()
+    expected = facemask.detect(read_rgb(EXAMPLE), conf=0.8)
+    assert 0 < len(faces) == len(expected.xyxy) < len(facemask.detect(read_rgb(EXAMPLE)).xyxy)
+
+
+def test_a_wrong_address_or_model_is_an_error():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for options, word in (
@@ -377,6 +396,8 @@ def test_a_taken_port_and_a_foreign_address_are_errors():
             (["--host", "192.0.2.1"], "is not an address of this machine"),
             (["--allow-host", "faces.example.org:8443"], "give a name alone"),
             (["--host", "no such name"], "give an address of this machine"),
+            (["--model", "none.onnx"], "there is no such model"),
+            (["--model", str(EXAMPLE)], "no detector of this project"),
         ):
             result = CliRunner().invoke(command, ["serve", *options])
             assert result.exit_code == 1

@@ -5,6 +5,7 @@ import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import uvicorn
 
@@ -21,7 +22,12 @@ REASONS = {
 
 
 def serve(
-    host: str, port: int, allowed: Sequence[str], limits: Limits, say: Callable[[str], None]
+    host: str,
+    port: int,
+    allowed: Sequence[str],
+    limits: Limits,
+    model: Path,
+    say: Callable[[str], None],
 ) -> None:
     """Answer requests until Ctrl+C.
 
@@ -30,15 +36,17 @@ def serve(
         port: 0 for any that is free.
         allowed: further names under which the server may be reached.
         limits: of requests.
+        model: an exported detector.
         say: prints a line.
 
     Raises:
-        InputError: the port is taken, the host is none of this machine, or a name is none.
+        InputError: the port is taken, the host is none of this machine, a name is none, or there is
+            no such model.
     """
     for name in allowed:
         if {":", "/"} & {*name} and not is_address(name):
             raise InputError(f"--allow-host {name}: give a name alone, without scheme and port")
-    app = build(limits, [host, *allowed])
+    app = build(limits, [host, *allowed], model)
     with _listen(host, port) as opened:
         config = uvicorn.Config(
             app,

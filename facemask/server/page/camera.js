@@ -50,11 +50,11 @@ async function start() {
   if (!navigator.mediaDevices) throw new DOMException("", "SecurityError");
   const wanted = { video: { facingMode: facing, width: { ideal: 1280 } } };
   stream = await navigator.mediaDevices.getUserMedia(wanted);
-  video.srcObject = stream;
-  find("camera").hidden = false;
-  await video.play();
   const devices = await navigator.mediaDevices.enumerateDevices();
   find("turn").hidden = devices.filter(({ kind }) => kind === "videoinput").length < 2;
+  video.srcObject = stream;
+  await video.play();
+  find("camera").hidden = false; // with all its sizes known, so that no button moves under a finger
   find("take").focus();
 }
 
