@@ -6,57 +6,43 @@
 Workers share the project's folder. It is an environment variable, not a parameter: results have
 the same bytes wherever they are made, so that DVC has nothing to run again.
 
-A worker has the work done by a process of its own, one for each run of a client. Dask's threads
-would use the random numbers that a training has seeded, and a long call that holds Python's lock
-would look like a lost worker; and a process of an earlier run would hold its code and its files.
+`facemask.worker` is what a worker of Dask does.
 """
 
 import atexit
 import builtins
-import glob
 import itertools
 import logging
 import os
-import pickle  # nosec B403
-import queue
-import select
-import socket
-import subprocess  # nosec B404
-import sys
-import threading
 import time
-import traceback
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
 from facemask.errors import InputError
+from facemask.io import file_lock
 
 if TYPE_CHECKING:
     from distributed import Client
 
 SCHEDULER = "FACEMASK_SCHEDULER"
 PARENT = "FACEMASK_PARENT"  # of a stage that ends with another process: that one's number
-# Of all items, a worker is given this share at once, but not more than so many: if it is killed,
-# another does these again.
+# Of all items, a worker is given this share at once, but not more than so many.
 SHARE, AT_ONCE = 1 / 16, 64
 TIMEOUT = "10s"  # until a scheduler replies
-KILLS = 100  # of workers, one after the other with the same items, before these are given up
+KILLS = 5  # of local workers, one after the other with the same items, before these are given up
 # A worker that sees a client's file in it shares the project's folder. When the file goes, nobody
 # waits for its results any more.
 TOKENS = Path(".resume/cluster")
-POLL = 2.0  # seconds, in which its absence is noticed
 RUN = uuid.uuid4().hex  # this process, as a client
 
-_ALONE = threading.Lock()
 _count = itertools.count()
-_processes: dict[str, "subprocess.Popen[bytes]"] = {}  # that of this worker, by its client's RUN
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -112,42 +98,45 @@ def _in_threads(
 def _in_cluster(
     chosen: str, function: Callable[[Item], Result], items: Sequence[Item]
 ) -> Iterator[Result]:
-    import cloudpickle
-    from distributed.client import FutureCancelledError
-    from distributed.comm.core import CommClosedError
-    from distributed.scheduler import KilledWorker
+    from facemask import worker
 
-    client = _client(chosen)
-    workers = len(client.nthreads())
-    if not workers:
-        tqdm.write(f"{chosen} has no workers yet: python -m dask worker {chosen} --nthreads 1")
-    count = min(AT_ONCE, max(1, int(SHARE * len(items) / max(1, workers))))
-    parts = [items[start : start + count] for start in range(0, len(items), count)]
-    with _token() as token:
-        work = partial(_have_done, token)
+    done: dict[int, list[Result]] = {}
+    place = 0
+    with closing(_replies(chosen, function, items)) as replies:
+        for number, reply in replies:
+            # An error ends the work at once, whatever place its item has.
+            done[number] = worker.result(reply)
+            while place in done:
+                yield from done.pop(place)
+                place += 1
+
+
+def _replies(
+    chosen: str, function: Callable[[Item], Result], items: Sequence[Item]
+) -> Generator[tuple[int, bytes], None, None]:
+    """Yield replies of workers, as they come, and the number of the part of items that each is to.
+
+    A worker is given a part at once; if it is killed, another does that again.
+    """
+    from distributed import as_completed
+
+    from facemask import worker
+
+    with _token() as token, _scheduler(chosen) as client:
+        workers = len(client.nthreads())
+        if not workers:
+            tqdm.write(f"{chosen} has no workers yet: python -m dask worker {chosen} --nthreads 1")
+        count = min(AT_ONCE, max(1, int(SHARE * len(items) / max(1, workers))))
+        tasks = [
+            worker.task(function, items[start : start + count])
+            for start in range(0, len(items), count)
+        ]
         # Pure tasks would not run again: the files that they write may be gone since.
-        tasks = [cloudpickle.dumps((function, part)) for part in parts]
-        futures = client.map(work, tasks, pure=False)
+        futures = client.map(partial(worker.have_done, token), tasks, pure=False)
+        numbers = {future.key: number for number, future in enumerate(futures)}
         try:
-            for future in futures:
-                try:
-                    reply = future.result()
-                except KilledWorker as error:
-                    raise InputError(
-                        f"{SCHEDULER}: {error.allowed_failures + 1} workers ended with the same "
-                        "items. If they had too little memory, start fewer on a machine; if their "
-                        "machines are often taken back, start the scheduler with "
-                        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=100"
-                    ) from None
-                except (CommClosedError, FutureCancelledError, TimeoutError):
-                    _client.cache_clear()
-                    with suppress(TimeoutError):
-                        client.close(timeout=1)
-                    raise InputError(
-                        f"{SCHEDULER}: the scheduler at {chosen} was lost. Start it and its "
-                        "workers again, then run the same command again: it goes on from here"
-                    ) from None
-                yield from _result(reply)
+            for future in as_completed(futures, loop=client.loop):
+                yield numbers[future.key], future.result()
                 future.release()
         finally:
             if client.status == "running":
@@ -155,140 +144,43 @@ def _in_cluster(
 
 
 @contextmanager
+def _scheduler(chosen: str) -> Iterator["Client"]:
+    """Connect to a cluster; what is wrong with it is raised in the words of this project."""
+    from distributed.client import FutureCancelledError
+    from distributed.scheduler import KilledWorker
+
+    client = _client(chosen)
+    try:
+        yield client
+    except KilledWorker as error:
+        raise InputError(
+            f"{SCHEDULER}: {error.allowed_failures + 1} workers ended with the same items. If they "
+            "had too little memory, start fewer on a machine; if their machines are often taken "
+            "back, start the scheduler with DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=100"
+        ) from None
+    except (FutureCancelledError, OSError):  # Dask's own are of many kinds
+        _client.cache_clear()
+        with suppress(TimeoutError):
+            client.close(timeout=1)
+        raise InputError(
+            f"{SCHEDULER}: the scheduler at {chosen} was lost. Start it and its workers again, "
+            "then run the same command again: trainings go on from their last state"
+        ) from None
+
+
+@contextmanager
 def _token() -> Iterator[Path]:
-    """Make a file in the project's folder; those that killed clients of this machine left go."""
+    """Make a file in the project's folder and lock it; those that killed clients left go."""
     TOKENS.mkdir(parents=True, exist_ok=True)
-    host = socket.gethostname()
-    for left in TOKENS.glob(f"{glob.escape(host)}-*-*-*"):
-        if not is_running(int(left.name.rpartition("-")[2])):
-            left.unlink(missing_ok=True)
-    token = TOKENS / f"{host}-{next(_count)}-{RUN}-{os.getpid()}"
-    token.touch()
-    try:
-        yield token
-    finally:
-        token.unlink(missing_ok=True)
-
-
-def is_running(process: int) -> bool:
-    """Return whether there is a process of this number, be it only one that was not waited for."""
-    try:
-        os.kill(process, 0)  # is it there?
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
-
-
-def _result(reply: bytes) -> Any:  # noqa: ANN401 - what the function returned
-    """Return what a worker's process returned, or raise what it raised."""
-    value, error = pickle.loads(reply)  # noqa: S301 # nosec B301
-    if error is not None:
-        raise error
-    return value
-
-
-def _have_done(token: Path, task: bytes) -> bytes:
-    """Have a task done by this worker's process."""
-    with _ALONE:
-        if not token.exists():
-            error = InputError(
-                f"{SCHEDULER}: a worker was started in {Path.cwd()}, which is not the project's "
-                "folder, or is another copy of it: start all workers in the project's folder on "
-                "the drive that they share"
-            )
-            return pickle.dumps((None, error))
-        process = _process(token.name.split("-")[-2])
-        replies = cast(IO[bytes], process.stdout)
+    for left in TOKENS.iterdir():
+        with suppress(InputError), file_lock(left):
+            left.unlink()
+    token = TOKENS / f"{RUN}-{next(_count)}"
+    with file_lock(token):
         try:
-            _send(task, cast(IO[bytes], process.stdin))
-            while not select.select([replies], [], [], POLL)[0]:
-                if not token.exists():
-                    _end_process()
-                    return pickle.dumps((None, InputError("nobody waits for this any more")))
-            return _receive(replies)
-        except (EOFError, OSError):  # killed, as by a system without memory
-            os._exit(1)  # the scheduler gives its work to another worker
-
-
-def _process(run: str) -> "subprocess.Popen[bytes]":
-    """Return the process that does a worker's work for a client; that for another one ends."""
-    if run not in _processes:
-        _end_process()
-        _processes[run] = _start_process()
-    return _processes[run]
-
-
-def _end_process() -> None:
-    for process in _processes.values():
-        process.kill()
-        process.wait()
-    _processes.clear()
-
-
-def _start_process() -> "subprocess.Popen[bytes]":
-    """Start a process that does a worker's work, where the worker finds its modules."""
-    environment = {**os.environ, SCHEDULER: ""}
-    environment["PYTHONPATH"] = os.pathsep.join(path or "." for path in sys.path)
-    # Dask lets its workers give memory back at once, which slows decoding.
-    environment.pop("MALLOC_TRIM_THRESHOLD_", None)
-    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no notes on the processor
-    return subprocess.Popen(  # nosec B603
-        [sys.executable, "-m", "facemask.cluster"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-    )
-
-
-def _send(data: bytes, to: IO[bytes]) -> None:
-    to.write(len(data).to_bytes(8) + data)
-    to.flush()
-
-
-def _receive(source: IO[bytes]) -> bytes:
-    length = source.read(8)
-    data = source.read(int.from_bytes(length))
-    if len(length) < 8 or len(data) < int.from_bytes(length):
-        raise EOFError
-    return data
-
-
-def _work() -> None:
-    """Do tasks that arrive on stdin."""
-    import cloudpickle
-
-    tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=[tasks], daemon=True).start()
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a function prints is no reply
-    while True:
-        task = tasks.get()
-        try:
-            function, items = pickle.loads(task)  # noqa: S301 # nosec B301
-            reply = cloudpickle.dumps(([function(item) for item in items], None))
-        except Exception as error:
-            if not isinstance(error, InputError):
-                error.add_note(traceback.format_exc())  # which does not travel otherwise
-            reply = cloudpickle.dumps((None, error))
-        _send(reply, replies)
-
-
-def _listen(tasks: "queue.SimpleQueue[bytes]") -> None:
-    """Receive tasks; end this process, whatever it is at, as soon as the worker has ended."""
-    while True:
-        try:
-            tasks.put(_receive(sys.stdin.buffer))
-        except EOFError:
-            os._exit(1)
-
-
-def end_with(process: int) -> None:
-    """Wait until a process has ended, and end this one then."""
-    while is_running(process):
-        time.sleep(0.2)
-    os._exit(1)
+            yield token
+        finally:
+            token.unlink(missing_ok=True)
 
 
 @cache
@@ -329,5 +221,19 @@ def _client(chosen: str) -> "Client":
     return client
 
 
-if __name__ == "__main__":
-    _work()
+def end_with(process: int) -> None:
+    """Wait until a process has ended, and end this one then."""
+    while is_running(process):
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def is_running(process: int) -> bool:
+    """Return whether there is a process of this number, be it only one that was not waited for."""
+    try:
+        os.kill(process, 0)  # is it there?
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

@@ -3,9 +3,9 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from facemask.errors import InputError
 
@@ -31,39 +31,54 @@ def user_path(text: str) -> Path:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it gets that name if nothing went wrong.
 
-    The folder is made. A kill leaves the other path behind, which the next writer takes over.
+    The folder is made. A kill leaves the other path behind, which the next writer takes over. Of
+    two processes that write one file, the second waits for the first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}")  # the suffix stays: some writers go by it
-    try:
-        yield part
-        part.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
-    finally:
-        part.unlink(missing_ok=True)
+    # On Windows, only predict and serve run, each writing files of its own.
+    with file_lock(part, wait=True) if os.name == "posix" else nullcontext():
+        try:
+            yield part
+            part.replace(path)
+        except BaseException as error:
+            part.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                error.filename = error.filename or str(path)
+            raise
 
 
 @contextmanager
 def file_lock(lock: Path, wait: bool = False) -> Iterator[None]:
-    """Hold a lock; the kernel takes it back from a process that is killed.
+    """Make a file, unless it is there, and hold its lock.
+
+    The kernel takes the lock back from a process that is killed.
 
     Raises:
         InputError: another process holds it, for which it is not to wait.
     """
-    import fcntl  # not on Windows; predict and serve, which import this module, lock nothing
+    import fcntl
 
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another process is running this stage (lock file {lock}): wait until it has "
-                "finished, or stop it"
-            ) from None
-        yield
+    while True:
+        with lock.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"another process is running this stage (lock file {lock}): wait until it has "
+                    "finished, or stop it"
+                ) from None
+            if _has_name(file, lock):  # the process before may have renamed or deleted it
+                yield
+                return
+
+
+def _has_name(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def new_array(path: Path, dtype: "np.dtype | type", shape: tuple[int, ...]) -> "np.memmap":

@@ -151,9 +151,9 @@ def _dvc(root: Path, logged: bool, *arguments: str) -> None:
 
 
 def _run_dvc() -> int:
-    """Be DVC, as long as the process that began it runs, and once in a folder for a stage.
+    """Run DVC, and end when the process that began it ends.
 
-    The one whose worker was killed may still be about to end, and so its stage.
+    A lock lets one at a time run a stage: that of a killed worker may still be about to end.
     """
     parent, arguments = int(os.environ[cluster.PARENT]), sys.argv[1:]
     threading.Thread(target=cluster.end_with, args=[parent], daemon=True).start()
@@ -186,14 +186,15 @@ def _copy_project(copy: Path) -> None:
 
     It shares the cache, so that what is the same is not computed again.
     """
-    if not (copy / ".git").exists():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        _git(Path(), "clone", "--quiet", "--no-checkout", ".", str(copy))
-    head = _git(Path(), "rev-parse", "HEAD").strip()
-    _git(copy, "fetch", "--quiet", "origin", "HEAD")
-    _git(copy, "checkout", "--quiet", "--force", "--detach", head)
-    changed = _git(Path(), "ls-files", "-z", "--modified", "--others", "--exclude-standard")
-    for name in filter(None, changed.split("\0")):
+    copy.mkdir(parents=True, exist_ok=True)
+    _git(copy, "init", "--quiet")
+    # Relative, as the folder may have another path on another machine.
+    _git(copy, "fetch", "--quiet", os.path.relpath(".", copy), "HEAD")
+    _git(copy, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
+    _git(copy, "clean", "--quiet", "-d", "--force")  # all but what is ignored: results
+    changed = _git(Path(), "diff", "--name-only", "--no-renames", "-z", "HEAD")
+    new = _git(Path(), "ls-files", "-z", "--others", "--exclude-standard")
+    for name in filter(None, (changed + new).split("\0")):
         if Path(name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(name, copy / name)
@@ -213,7 +214,6 @@ def _share_cache(copy: Path) -> None:
     with Repo() as repo:
         files = Path(repo.cache.local.path)  # in the cache, files/md5
     with DvcConfig(str(copy / ".dvc"), validate=False).edit("local") as local:
-        # Relative, as the folder may have another path on another machine.
         local["cache"] = {"dir": os.path.relpath(files.parents[1])}
 
 

@@ -19,7 +19,9 @@ FIXED = 0x10  # mmap's MAP_FIXED, on Linux and macOS
 def save(array: np.ndarray, path: Path) -> None:
     """Write a .npy file, whole or not at all."""
     with atomic_write(path) as part:
-        new_array(part, array.dtype, array.shape)[...] = array
+        whole = new_array(part, array.dtype, array.shape)
+        whole[...] = array
+        whole.flush()  # to a network drive, from which another machine may read it at once
 
 
 def write_places(shards: Sequence[int] | pd.Series, folder: Path) -> None:
@@ -32,6 +34,11 @@ def write_places(shards: Sequence[int] | pd.Series, folder: Path) -> None:
     save(places.astype(np.int64), folder / "places.npy")
 
 
+def files(folder: Path) -> list[Path]:
+    """Return the files of the rows in a folder, in the order of their numbers."""
+    return sorted(folder.glob("[0-9]*.npy"))
+
+
 def _mapped(folder: Path) -> tuple[np.ndarray, list[int]]:
     """Memory-map the shards of a folder one behind the other, as one array.
 
@@ -39,18 +46,18 @@ def _mapped(folder: Path) -> tuple[np.ndarray, list[int]]:
         The array, read-only; and the number of each shard's first row in it. Between the last row
         of a shard and the first of the next, rows may hold nothing.
     """
-    files = sorted(folder.glob("[0-9]*.npy"))
-    kind = np.load(files[0], mmap_mode="r")
+    paths = files(folder)
+    kind = np.load(paths[0], mmap_mode="r")
     before = kind.offset
     row = int(np.prod(kind.shape[1:])) * kind.dtype.itemsize
     # A file is mapped where both a page and a row begin: so many bytes lie between two such places.
     step = math.lcm(row, mmap.ALLOCATIONGRANULARITY)
-    sizes = [file.stat().st_size for file in files]
+    sizes = [path.stat().st_size for path in paths]
     starts = np.cumsum([0, *(-(-size // step) * step for size in sizes)]).tolist()
     room = mmap.mmap(-1, starts[-1], mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
     bytes_ = np.frombuffer(room, np.uint8)
-    for file, size, start in zip(files, sizes, starts[:-1], strict=True):
-        with file.open("rb") as source:
+    for path, size, start in zip(paths, sizes, starts[:-1], strict=True):
+        with path.open("rb") as source:
             _map_at(bytes_.ctypes.data + start, size, source.fileno())
     rows = (len(bytes_) - before) // row
     whole = bytes_[before : before + rows * row].view(kind.dtype)

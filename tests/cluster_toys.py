@@ -39,6 +39,12 @@ def endless(number):
         time.sleep(0.05)
 
 
+def first_waits_for_ever(number):
+    while number == 0:
+        time.sleep(0.05)
+    return refuse(number)
+
+
 def append(folder, number):
     """Each item has a file of its own; how often it was written is how long it is."""
     time.sleep(0.1)

@@ -9,13 +9,22 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import cloudpickle
 import cv2
 import pandas as pd
 import pytest
-from cluster_toys import TESTS, append, cluster_in, endless, killing, refuse, slowly, square
+from cluster_toys import (
+    TESTS,
+    append,
+    cluster_in,
+    endless,
+    first_waits_for_ever,
+    killing,
+    refuse,
+    slowly,
+    square,
+)
 
-from facemask import cluster
+from facemask import cluster, worker
 from facemask.data import arrays, images
 from facemask.errors import InputError
 from facemask.shards import Shards
@@ -125,12 +134,12 @@ def test_a_worker_has_work_done_by_another_process(here):
     """As the scheduler has a worker call it."""
 
     def done(function, items):
-        return cluster._result(cluster._have_done(token, cloudpickle.dumps((function, items))))
+        return worker.result(worker.have_done(token, worker.task(function, items)))
 
     with cluster._token() as token:
         assert done(square, [1, 2]) == [1, 4]
         assert {pid for _, pid in done(slowly, [0, 1])} == {
-            each.pid for each in cluster._processes.values()
+            each.pid for each in worker._processes.values()
         }
         with pytest.raises(InputError, match="number 3"):
             done(refuse, [3])
@@ -140,7 +149,7 @@ def test_a_worker_has_work_done_by_another_process(here):
         assert done(square, [3]) == [9]
     with pytest.raises(InputError, match="which is not the project's folder"):
         done(square, [3])
-    cluster._end_process()
+    worker._end_process()
 
 
 def test_each_run_of_a_client_has_a_process_of_its_own(here):
@@ -148,8 +157,8 @@ def test_each_run_of_a_client_has_a_process_of_its_own(here):
 
     def pid():
         with cluster._token() as token:
-            reply = cluster._have_done(token, cloudpickle.dumps((slowly, [0])))
-        return cluster._result(reply)[0][1]
+            reply = worker.have_done(token, worker.task(slowly, [0]))
+        return worker.result(reply)[0][1]
 
     first = pid()
     assert pid() == first
@@ -158,46 +167,61 @@ def test_each_run_of_a_client_has_a_process_of_its_own(here):
         second = pid()
     assert second != first
     assert not cluster.is_running(first)
-    cluster._end_process()
+    worker._end_process()
 
 
 def test_work_that_nobody_waits_for_ends(here, monkeypatch):
-    monkeypatch.setattr(cluster, "POLL", 0.05)
+    monkeypatch.setattr(worker, "POLL", 0.05)
     with cluster._token() as token, ThreadPoolExecutor(1) as pool:
-        working = pool.submit(cluster._have_done, token, cloudpickle.dumps((endless, [0])))
+        working = pool.submit(worker.have_done, token, worker.task(endless, [0]))
         while not Path("endless.txt").exists():
             time.sleep(0.05)
         token.unlink()
         with pytest.raises(InputError, match="nobody waits"):
-            cluster._result(working.result())
+            worker.result(working.result())
     assert not cluster.is_running(int(Path("endless.txt").read_text()))
 
 
 def test_the_process_of_a_killed_worker_ends_at_once(here):
     code = (
-        "import cloudpickle, time; from cluster_toys import endless; from facemask import cluster\n"
+        "from cluster_toys import endless; from facemask import cluster, worker\n"
         "with cluster._token() as token:\n"
-        "    cluster._have_done(token, cloudpickle.dumps((endless, [0])))"
+        "    worker.have_done(token, worker.task(endless, [0]))"
     )
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    worker = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths})
+    began = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths})
     while not Path("endless.txt").exists() or not Path("endless.txt").read_text():
         time.sleep(0.05)
-    worker.kill()
-    worker.wait()
+    began.kill()
+    began.wait()
     while cluster.is_running(int(Path("endless.txt").read_text())):
         time.sleep(0.05)
 
 
 def test_what_killed_clients_left_goes(here):
-    dead = subprocess.Popen(["true"])
-    dead.wait()
     with cluster._token() as token:
-        left = token.with_name(token.name.rpartition("-")[0] + f"-{dead.pid}")
+        left = token.with_name("killed-0")
         left.touch()
-    with cluster._token() as token:
-        assert [*token.parent.iterdir()] == [token]
+        with cluster._token() as other:  # of another thread or process
+            assert {*token.parent.iterdir()} == {token, other}
     assert [*token.parent.iterdir()] == []
+
+
+def test_a_worker_with_other_packages_is_refused(here, monkeypatch):
+    task = worker.task(square, [1])
+    monkeypatch.setitem(worker.versions(), "keras", "2.0")
+    with cluster._token() as token:
+        reply = worker.have_done(token, worker.task(square, [1]))
+        with pytest.raises(InputError, match=r"has keras 3\S+, and this process 2\.0: install"):
+            worker.result(reply)
+        assert worker.result(worker.have_done(token, task)) == [1]
+    worker._end_process()
+
+
+def test_an_error_ends_the_work_before_items_that_take_longer(elsewhere):
+    with pytest.raises(InputError, match="number 3 is wrong"):
+        mapped(first_waits_for_ever, range(6))
+    assert mapped(square, range(3)) == [0, 1, 4]
 
 
 @pytest.fixture
@@ -273,3 +297,8 @@ def test_a_killed_scheduler_is_reported_and_another_one_finishes(tmp_path, monke
     with cluster_in(tmp_path) as second:
         monkeypatch.setenv(cluster.SCHEDULER, second.address)
         assert mapped(square, range(9)) == [number**2 for number in range(9)]
+        # One that is killed when nobody waits is reported by what comes next.
+        second.processes[0].kill()
+        second.processes[0].wait()
+        with pytest.raises(InputError, match="was lost|no scheduler replies"):
+            mapped(square, range(9))

@@ -1,5 +1,7 @@
 """Files that are there whole or not at all."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pandas as pd
 import pytest
 
@@ -36,6 +38,25 @@ def test_what_a_kill_left_is_taken_over(tmp_path):
     part.write_bytes(left)
     io.write_text("whole", path)
     assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_several_writers_of_one_file_wait_for_each_other(tmp_path):
+    path, texts = tmp_path / "table.csv", [letter * 100_000 for letter in "abcd"]
+    seen = set()
+
+    def write(text):
+        for _ in range(10):
+            with io.atomic_write(path) as part, part.open("w") as file:
+                for start in range(0, len(text), 1000):
+                    file.write(text[start : start + 1000])
+                    file.flush()
+            seen.add(path.read_text())
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        for _ in pool.map(write, texts):
+            pass
+    assert seen <= {*texts}
     assert list(tmp_path.iterdir()) == [path]
 
 

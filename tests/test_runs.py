@@ -171,19 +171,36 @@ def test_an_experiment_that_is_not_there_is_named(project):
 
 def test_a_copy_is_the_project_as_it_lies_here(project):
     Path("facemask/note.txt").write_text("not committed")
+    Path("stages/gone.txt").write_text("not committed, and deleted before the second copy")
+    Path("facemask/io.py").write_text("staged")
+    run(project, "git", "add", "facemask/io.py")
     Path("reference/published_results.csv").unlink()
     copy = Path("copy")
     for text in ("changed", "changed again"):
         Path("stages/common.py").write_text(text)
         runs._copy_project(copy)
         assert (copy / "stages/common.py").read_text() == text
+        Path("stages/gone.txt").unlink(missing_ok=True)
     assert (copy / "facemask/note.txt").read_text() == "not committed"
+    assert (copy / "facemask/io.py").read_text() == "staged"
     assert not (copy / "reference/published_results.csv").exists()
     status = run(project, "git", "-C", str(copy), "status", "--short").splitlines()
     assert {line.split()[1] for line in status} == {
-        "stages/common.py", "facemask/note.txt", "reference/published_results.csv"
+        "stages/common.py", "facemask/io.py", "facemask/note.txt",
+        "reference/published_results.csv",
     }  # fmt: skip
     assert dvc(copy, "cache", "dir").strip() == str(project / ".dvc/cache")
+
+
+def test_a_project_that_was_moved_makes_copies_still(project, tmp_path, monkeypatch):
+    copy = Path("copies/one")
+    runs._copy_project(copy)
+    moved = project.rename(tmp_path / "moved")
+    monkeypatch.chdir(moved)
+    run(moved, "git", "commit", "-q", "--allow-empty", "-m", "later")
+    runs._copy_project(copy)
+    heads = [run(folder, "git", "rev-parse", "HEAD") for folder in (moved, moved / copy)]
+    assert heads[0] == heads[1]
 
 
 @pytest.mark.slow

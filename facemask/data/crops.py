@@ -3,10 +3,12 @@
 Geometry only: no pixel values are read here.
 """
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
+from facemask import cluster
 from facemask.columns import BOX, CROP_BOX, CROP_REGION
 from facemask.errors import InputError
 
@@ -42,10 +44,11 @@ def crop_table(
         )
     boxes, sizes = faces[BOX].to_numpy(), faces[["width", "height"]].to_numpy()
     columns = np.empty((len(faces), len(DESCRIBED)), np.int64)
-    for rows in tqdm(_rows_of_images(faces), desc="crop", unit="image"):
-        width, height = sizes[rows[0]]
-        found = regions(boxes[rows], width, height, metric, grid_stride, grid_offset)
-        columns[rows] = describe(found, boxes[rows])
+    images = _rows_of_images(faces)
+    work = partial(_described, metric, grid_stride, grid_offset)
+    items = [(boxes[rows], *sizes[rows[0]]) for rows in images]
+    for rows, described in zip(images, cluster.map(work, items, "crop", "image"), strict=True):
+        columns[rows] = described
     crops = faces[["image", "face", "label"]].join(
         pd.DataFrame(columns, columns=DESCRIBED, index=faces.index)
     )
@@ -56,6 +59,13 @@ def crop_table(
         )
     large = area >= min_area
     return crops[large].reset_index(drop=True), crops[~large].reset_index(drop=True)
+
+
+def _described(
+    metric: str, grid_stride: int, grid_offset: int, image: tuple[np.ndarray, int, int]
+) -> np.ndarray:
+    boxes, width, height = image
+    return describe(regions(boxes, width, height, metric, grid_stride, grid_offset), boxes)
 
 
 def partition(

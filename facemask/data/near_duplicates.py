@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import PurePath
 
 import cv2
@@ -94,19 +93,14 @@ def _of_same_faces(
 ) -> Iterator[Pair]:
     boxes = _boxes(images, faces)
     rows = np.array(list(boxes), int)
-
-    @cache
-    def masked(row: int) -> np.ndarray:
-        return _mask(boxes[row])
-
     likeness = _aligned_likeness if how.crops else _likeness
     blocks = (thumbnails[rows[start : start + BLOCK]] for start in range(0, len(rows), BLOCK))
     waves = np.concatenate([np.zeros((0, *_SHAPE), np.float32), *map(_low_frequencies, blocks)])
     candidates = _candidates(waves, CROPPED_CANDIDATE if how.crops else CANDIDATE)
     for one, two, turn in tqdm(candidates, "near-duplicates", unit="pair", disable=not how.crops):
         first, second = rows[one], rows[two]
-        other = (turned(each, TURNS[turn]) for each in (thumbnails[second], masked(second)))
-        if likeness(thumbnails[first], masked(first), *other) >= how.similarity:
+        other = (turned(each, TURNS[turn]) for each in (thumbnails[second], _mask(boxes[second])))
+        if likeness(thumbnails[first], _mask(boxes[first]), *other) >= how.similarity:
             yield first, second
 
 

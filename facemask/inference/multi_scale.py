@@ -1,4 +1,4 @@
-"""An image seen at two sizes, and what is found there as one: more is found, in twice the time."""
+"""An image seen at two sizes, and what is found averaged: more accurate, in 2.5 times the time."""
 
 from collections.abc import Sequence
 from functools import partial

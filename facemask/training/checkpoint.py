@@ -18,7 +18,7 @@ from keras.callbacks import Callback
 
 from facemask.config.data import Section
 from facemask.io import atomic_write
-from facemask.shards import Crops, Inputs
+from facemask.shards import Crops, Inputs, files
 
 SECONDS = 30  # between two states, at least; the last epoch's is always written
 # What decides the result of a training, relative to the library.
@@ -43,7 +43,12 @@ def digest(inputs: Inputs | Crops, splits: pd.DataFrame, settings: Section) -> s
     """
     # Keras Tuner is not imported for its version: it takes half a second.
     versions = [keras.__version__, tf.__version__, metadata.version("keras-tuner")]
-    arrays = [inputs] if isinstance(inputs, np.ndarray) else [inputs.places, inputs.whole]
+    # Files, not the array that they are mapped as: what lies between two is nothing.
+    arrays = (
+        [inputs]
+        if isinstance(inputs, np.ndarray)
+        else [inputs.places, *(np.load(path, mmap_mode="r") for path in files(inputs.folder))]
+    )
     kinds = [(array.shape, str(array.dtype)) for array in arrays]
     about = [settings.model_dump(mode="json"), versions, kinds]
     found = hashlib.sha256(json.dumps(about).encode())

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from facemask import cluster
 from facemask.config.training import ResolvedSearch, Search, Space
 from facemask.errors import InputError
-from facemask.io import read_json, write_json
+from facemask.io import atomic_write, read_json, write_json
 from facemask.resolve import with_values
 from facemask.shards import Inputs
 from facemask.training import checkpoint, classifier, loop
@@ -228,7 +228,8 @@ def _record(given: Given, trial: Trial) -> dict[str, Any]:
         parent = _parent(values)
         weights = _read_weights(_weights_file(folder, parent)) if parent else None
         history, best = _trainer(given)(number, values, weights)
-        np.savez(_weights_file(folder, number), *best)
+        with atomic_write(_weights_file(folder, number)) as part:
+            np.savez(part, *best)
         write_json({"history": history, "seconds": time.perf_counter() - start}, file)
     return _read(file)
 
