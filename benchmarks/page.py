@@ -90,10 +90,15 @@ def a_million(cluster: Mapping[str, Any], growth: Mapping[str, Any]) -> list[dic
         for row, megabytes in zip(cluster["rows"], written, strict=True)
     ]
     largest = [header for header in growth["headers"] if header.endswith("x, s")][-1]
-    cropped = cluster["images"] * int(largest.partition("x")[0])
-    (seconds,) = (row[largest] for row in growth["rows"] if row["stage"] == "crop")
-    hours = 1e6 / cropped * seconds / 3600
-    rows.insert(1, {"step": "crop", "a second": cropped / seconds, "hours": hours, "GB": ""})
+    images = cluster["images"] * int(largest.partition("x")[0])
+    seconds = {row["stage"]: row[largest] for row in growth["rows"]}
+    steps = {stage: seconds[stage] for stage in ("parse", "crop", "split")}
+    inside = sum(took for stage, took in seconds.items() if not stage.startswith("dvc"))
+    steps["DVC itself"] = seconds["dvc repro"] - inside
+    rows[1:1] = [
+        {"step": step, "a second": images / took, "hours": 1e6 / images * took / 3600, "GB": ""}
+        for step, took in steps.items()
+    ]
     last = {"step": f"training of the detector, {detector['epochs']} epochs", "a second": rate}
     return [*rows, last | {"hours": 1e6 * detector["epochs"] / rate / 3600, "GB": ""}]
 

@@ -300,5 +300,5 @@ def test_a_killed_scheduler_is_reported_and_another_one_finishes(tmp_path, monke
         # One that is killed when nobody waits is reported by what comes next.
         second.processes[0].kill()
         second.processes[0].wait()
-        with pytest.raises(InputError, match="was lost|no scheduler replies"):
+        with pytest.raises(InputError, match=r"was lost|no scheduler replies"):
             mapped(square, range(9))

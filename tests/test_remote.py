@@ -9,7 +9,7 @@ from pathlib import Path
 import boto3
 import pandas as pd
 import pytest
-from conftest import commit, edit_params, ran, run
+from conftest import commit, ran, run
 from moto.server import ThreadedMotoServer
 
 KEYS = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret"}
@@ -79,12 +79,7 @@ def test_raw_data_may_lie_in_a_bucket(copy, endpoint, voc):
     dvc(copy, "remote", "add", "data", "s3://facemask/raw")
     dvc(copy, "remote", "modify", "data", "endpointurl", endpoint)
     dvc(copy, "import-url", "remote://data", "mine")
-
-    def of_mine(params):
-        params["datasets"]["sample"]["source"] = "mine"
-
-    edit_params(copy, of_mine)
-    dvc(copy, "repro", "parse")
+    dvc(copy, "exp", "run", "-S", "dataset=kaggle", "-S", "datasets.kaggle.source=mine", "parse")
     assert list(pd.read_csv(copy / "data/images.csv")["image"]) == ["a.png", "b.png", "c.png"]
     # The bucket's owner adds an image.
     for kind, suffix in (("images", "png"), ("annotations", "xml")):
