@@ -14,6 +14,7 @@ import builtins
 import itertools
 import logging
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -21,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
@@ -195,6 +196,7 @@ def _client(chosen: str) -> "Client":
     kind, _, count = chosen.partition(":")
     address: LocalCluster | str = chosen
     if kind == "local" and count.isdecimal() and int(count):
+        _hide_main()
         dask.config.set({"distributed.scheduler.allowed-failures": KILLS})
         cluster = LocalCluster(
             n_workers=int(count),
@@ -219,6 +221,17 @@ def _client(chosen: str) -> "Client":
         ) from None
     atexit.register(client.close)
     return client
+
+
+def _hide_main() -> None:
+    """Keep multiprocessing from importing a stage, and TensorFlow with it, in each worker.
+
+    What a worker works on runs in a process of its own.
+    """
+    main: Any = sys.modules["__main__"]
+    main.__spec__ = None
+    if hasattr(main, "__file__"):
+        del main.__file__
 
 
 def end_with(process: int) -> None:

@@ -1,6 +1,7 @@
 """What several tests start from: random scenes, a tiny dataset, a small project that has run."""
 
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
@@ -20,16 +21,23 @@ settings.load_profile("here")
 
 ROOT = Path(__file__).parent.parent
 
-# Files that take long, the longest first. The first makes the small project, for which others wait.
-LONG = ["test_stages", "test_classifier", "test_loop", "test_reproducible", "test_detector_stages"]
-LONG += ["test_runs", "test_checkpoint", "test_real_data", "test_hyperband", "test_corpus"]
-LONG += ["test_export", "test_changed_source", "test_remote", "test_localizer_training"]
+# Files that take long, the longest first. One makes the small project, for which others wait.
+LONG = ["test_reproducible", "test_classifier", "test_loop", "test_runs", "test_beyond"]
+LONG += ["test_detector_stages", "test_stages", "test_checkpoint", "test_real_data"]
+LONG += ["test_hyperband", "test_corpus", "test_export", "test_changed_source", "test_remote"]
+LONG += ["test_cluster", "test_localizer_training", "test_page", "test_wheel"]
 
 
 def pytest_collection_modifyitems(items):
     """The long ones first: no process is left with one when the others have nothing to do."""
     rank = {name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+
+
+def pytest_collection_finish():
+    """Keras collects garbage at each new network: a quarter of a second, were it to look at all."""
+    gc.collect()
+    gc.freeze()
 
 
 FILE = (
@@ -213,7 +221,7 @@ def small_detector(params):
 
 
 def small_detector_ablation(params):
-    params["ablation"]["shared"] = {"epochs": 1, "repeats": 2, "schedule": {"warmup": 0}}
+    params["ablation"]["shared"] = {"epochs": 1, "repeats": 1, "schedule": {"warmup": 0}}
     params["ablation"]["variants"] = {DETECTOR_VARIANT: {"augment": {"mosaic": 0}}}
 
 

@@ -45,7 +45,7 @@ def test_a_stage_names_all_code_that_it_runs(name):
 def test_resolve_names_the_code_that_reads_parameters(name):
     """What it writes hangs on defaults, bases and caps, which are filled in there."""
     messages = {ROOT / f"facemask/{name}.py" for name in ("errors", "param_errors")}
-    outside = {ROOT / f"facemask/{name}.py" for name in ("__init__", "io", "cluster")}
+    outside = {ROOT / f"facemask/{name}.py" for name in ("__init__", "io", "cluster", "worker")}
     read = {
         path
         for path in reached(ROOT / "stages/resolve.py", without=messages)

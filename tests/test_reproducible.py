@@ -28,8 +28,6 @@ from facemask.cluster import SCHEDULER
 # that stage then ends with these words.
 EMPTY = "join() argument must be str, bytes, or os.PathLike object, not 'NoneType'"
 MEND = ("find", ".dvc/cache/runs", "-type", "d", "-empty", "-delete")
-# Of a stage that is named: how often it is killed.
-KILLS = {"tune": 2}
 # Of these, seconds until which they are killed.
 SLOW_TO_BEGIN = {"fetch": 4, "embed": 6, "tune": 14, "train": 6, "train_tuned": 6}
 # What a run measures of the machine rather than makes.
@@ -383,12 +381,10 @@ def killed(tmp_path_factory):
     chance = random.Random(0)
     ENVIRONMENT[SCHEDULER] = "local:2"
     for stage in stages:
-        kind = stage.partition("@")[0]
-        for _ in range(KILLS.get(kind, 1)):
-            # Networks take some four seconds to begin with, and a cluster two.
-            longest = SLOW_TO_BEGIN.get(kind, 1)
-            while not kill(folder, stage, chance.uniform(0, longest)):
-                longest /= 2  # it was over before
+        # Networks take some four seconds to begin with, and a cluster two.
+        longest = SLOW_TO_BEGIN.get(stage.partition("@")[0], 1)
+        while not kill(folder, stage, chance.uniform(0, longest)):
+            longest /= 2  # it was over before
     finish(folder)
     del ENVIRONMENT[SCHEDULER]
     return folder

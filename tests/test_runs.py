@@ -205,7 +205,7 @@ def test_a_project_that_was_moved_makes_copies_still(project, tmp_path, monkeypa
 
 @pytest.mark.slow
 def test_folds_are_run_and_pooled_though_workers_are_killed(project, monkeypatch, capsys):
-    with cluster_in(project) as workers, killing(workers, 4, 9) as kills:
+    with cluster_in(project) as workers, killing(workers, 2, 9) as kills:
         monkeypatch.setenv(cluster.SCHEDULER, workers.address)
         done = CliRunner().invoke(cli.app, ["folds", "scratch_1", "--to", "folds.json"])
     assert done.exit_code == 0, done.output

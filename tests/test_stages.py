@@ -5,31 +5,25 @@ The small project of conftest.py has run once; tests look at it, or work on copi
 
 import json
 import re
-import shutil
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from checks import CLASSES, check_documented, check_metrics, overlap, read_json
 from conftest import (
-    ENSEMBLE,
     EXPERIMENTS,
-    LOCALIZERS,
-    LOSS,
     MEASURED,
     ROOT,
     SMALL,
     STUDY,
-    VARIANT,
     checkout,
-    commit,
     dvc,
     edit_params,
     ran,
     run,
 )
 
-from facemask.columns import PREDICTED
 from facemask.data.synthetic import draw_dataset
 from facemask.shards import Crops, Shards
 from stages import localize
@@ -43,12 +37,6 @@ from stages.parse import parse
 from stages.resolve import write_configs
 from stages.split import split
 from stages.train import train
-
-CLASSES = ("with_mask", "without_mask")
-
-
-def read_json(path):
-    return json.loads(path.read_text())
 
 
 @pytest.fixture
@@ -79,66 +67,6 @@ def test_repro_leaves_nothing_but_what_git_and_dvc_know_and_runs_once(copy):
     status = json.loads(dvc(copy, "status", "--json", "dvc.yaml"))
     assert status == {"source": ["always changed"]}
     assert run(copy, "git", "status", "--porcelain") == ""
-
-
-def overlap(rows):
-    """The overlap of true and predicted boxes, from their corners."""
-    true, predicted = (
-        rows[[f"{which}_{side}" for side in ("x0", "y0", "x1", "y1")]].to_numpy().T
-        for which in ("true", "pred")
-    )
-    areas = [
-        np.clip(x1 - x0, 0, None) * np.clip(y1 - y0, 0, None)
-        for x0, y0, x1, y1 in (
-            true,
-            predicted,
-            [*np.maximum(true[:2], predicted[:2]), *np.minimum(true[2:], predicted[2:])],
-        )
-    ]
-    return areas[2] / (areas[0] + areas[1] - areas[2])
-
-
-def check_metrics(folder, pipeline, name, epochs=None):
-    """Metrics and records of an experiment against what its network predicted."""
-    shown = read_json(folder / f"metrics/{name}.json")
-    records = folder / "report/records" / pipeline
-    full = read_json(records / f"statistics/{name}.json")
-    data = read_json(folder / "data/counts.json")
-    tested = pd.read_csv(records / f"predictions/{name}.csv")
-    predictions = pd.read_csv(folder / f"models/{name}/predictions.csv")
-    splits = pd.read_csv(folder / "data/splits.csv").set_index("sample")
-
-    right = tested["actual"] == tested["predicted"]
-    recalls = [right[tested["actual"] == kind].mean() for kind in CLASSES]
-    common = splits.loc[splits["split"] == "train", "label"].mode()[0]
-    labels = splits.loc[tested["sample"], "label"]
-    iou = overlap(tested)
-    val = predictions[predictions["split"] == "val"]
-    assert shown == pytest.approx(
-        {
-            "accuracy": right.mean(),
-            "majority": (labels == common).mean(),
-            "recall_with": recalls[0],
-            "recall_without": recalls[1],
-            "iou": iou.mean(),
-            "val_accuracy": (val["actual"] == val["predicted"]).mean(),
-            "val_iou": overlap(val).mean(),
-        },
-        abs=1e-5,
-    )
-    assert len(tested) == data["test"]
-    np.testing.assert_allclose(tested["iou"], iou, atol=2e-5)
-    assert full["test"]["iou_50"] == pytest.approx((iou >= 0.5).mean())
-    assert full["test"]["balanced_accuracy"] == pytest.approx(sum(recalls) / 2)
-    assert list(tested["actual"]) == list(labels.map(dict(enumerate(reversed(CLASSES)))))
-    assert full["count"] == 1
-    for metric, interval in full["intervals"].items():
-        assert interval["value"] == pytest.approx(full["test"][metric])
-        assert interval["low"] <= interval["value"] <= interval["high"]
-    if epochs:
-        history = pd.read_csv(records / f"history/{name}.csv")
-        assert full["epochs"] == len(history) == epochs
-        assert full["best_epoch"] == history["val_loss"].argmin() + 1
 
 
 @pytest.mark.parametrize(
@@ -319,10 +247,13 @@ def test_the_plots_page_draws_without_network(copy, tmp_path):
 
 
 def test_one_changed_value_reruns_its_experiment_alone(copy):
-    output = dvc(copy, "exp", "run", "-S", "experiments.scratch_1.epochs=2")
-    assert sorted(ran(output)) == ["evaluate@scratch_1", "report", "resolve", "train@scratch_1"]
+    change = ["-S", "experiments.scratch_1.epochs=2"]
+    output = dvc(copy, "exp", "run", *change, "evaluate@scratch_1")
+    assert sorted(ran(output)) == ["evaluate@scratch_1", "resolve", "train@scratch_1"]
     reported = read_json(copy / "report/records/study/statistics/scratch_1.json")
     assert reported["epochs"] == 2
+    status = json.loads(dvc(copy, "status", "--json", "dvc.yaml"))
+    assert set(status) - {"source"} == {"report"}
 
 
 @pytest.mark.parametrize(
@@ -557,144 +488,6 @@ def test_the_ci_gate_runs_the_commands_of_the_readme():
     assert '\npytest --cov --cov-fail-under=95 -m "slow or not slow"' in gate
 
 
-def documented(page, name):
-    """The code of a page's section "Use one", for another network."""
-    section = (ROOT / page).read_text().split("\n## Use one\n")[1]
-    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
-    assert code.count('"models/') == 1
-    return re.sub(r'"models/\w+"', f'"models/{name}"', code)
-
-
-def check_documented(folder, page, name, monkeypatch):
-    """Run it as it stands, and then its function on crops of all sizes."""
-    monkeypatch.chdir(folder)
-    found = {}
-    exec(documented(page, name), found)
-    samples, predictions = (
-        pd.read_csv(path).set_index("sample")
-        for path in ("data/samples.csv", f"models/{name}/predictions.csv")
-    )
-    both = samples.loc[samples.index.intersection(predictions.index)]
-    by_size = both.assign(area=(both["x1"] - both["x0"]) * (both["y1"] - both["y0"]))
-    by_size = by_size.sort_values("area")
-    chosen = [found["sample"].name, *by_size.index[:3], *by_size.index[-3:]]
-    chosen += by_size.index[by_size["flip"] == 1][:2].tolist()
-    for number in chosen:
-        row, recorded = samples.loc[number], predictions.loc[number]
-        crop = found["read_rgb"](folder / "data/raw/images" / row["image"])
-        crop = crop[row["y0"] : row["y1"], row["x0"] : row["x1"]]
-        crop = crop[:, ::-1] if row["flip"] else crop
-        probability, box = found["predict"](np.ascontiguousarray(crop))
-        assert probability == pytest.approx(recorded["probability"], abs=1e-6)
-        sides = np.tile(crop.shape[1::-1], 2)
-        np.testing.assert_allclose(
-            np.array(box) / sides, recorded[PREDICTED].to_numpy(float), atol=1e-6
-        )
-
-
 @pytest.mark.parametrize("name", MEASURED)
 def test_the_documented_code_gives_the_recorded_predictions(project, monkeypatch, name):
     check_documented(project, "docs/experiments.md", name, monkeypatch)
-
-
-# The pipelines beyond the study.
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LOCALIZERS)
-def test_the_documented_code_of_localizers_gives_the_recorded_predictions(
-    beyond, monkeypatch, name
-):
-    check_documented(beyond[0], "docs/localizers.md", name, monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def beyond(project, tmp_path_factory):
-    """A copy of the small project in which the other two pipelines ran as well."""
-    folder = tmp_path_factory.mktemp("beyond") / "project"
-    shutil.copytree(project, folder, ignore=shutil.ignore_patterns("tmp"))
-    losses = dvc(folder, "repro", "pipelines/losses/dvc.yaml")
-    localizer = dvc(folder, "repro", "pipelines/localizer/dvc.yaml")
-    commit(folder, "beyond")
-    return folder, ran(losses), ran(localizer)
-
-
-@pytest.mark.slow
-def test_each_pipeline_runs_by_itself_and_once(beyond):
-    folder, losses, localizer = beyond
-    place = "pipelines/losses/dvc.yaml"
-    each = [f"train@{LOSS}", f"evaluate@{LOSS}"]
-    assert sorted(losses) == sorted(f"{place}:{name}" for name in ["resolve", *each, "report"])
-    place = "pipelines/localizer/dvc.yaml"
-    each = [f"{kind}@{name}" for kind in ("localize", "evaluate") for name in LOCALIZERS]
-    others = ["resolve", f"ensemble@{ENSEMBLE}", f"report@{ENSEMBLE}"]
-    others += [f"ablate@{VARIANT}", f"evaluate_variant@{VARIANT}"]
-    assert sorted(localizer) == sorted(f"{place}:{name}" for name in [*each, *others])
-    both = [f"pipelines/{name}/dvc.yaml" for name in ("losses", "localizer")]
-    assert ran(dvc(folder, "repro", "dvc.yaml", *both)) == []
-    assert run(folder, "git", "status", "--porcelain") == ""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("pipeline", "name"), [("losses", LOSS), *(("localizer", name) for name in LOCALIZERS)]
-)
-def test_metrics_beyond_the_study_agree_with_the_predictions(beyond, pipeline, name):
-    check_metrics(beyond[0], pipeline, name)
-
-
-@pytest.mark.slow
-def test_the_page_of_losses_compares_them(beyond):
-    folder = beyond[0] / "report/losses"
-    text = (folder / "README.md").read_text()
-    assert "squared error" in text
-    assert "GIoU" in text
-    assert (folder / "losses.png").stat().st_size > 2000
-
-
-@pytest.mark.slow
-def test_localizers_predict_on_samples_and_never_on_extra_crops(beyond):
-    samples = pd.read_csv(beyond[0] / "data/samples.csv")
-    for name in LOCALIZERS:
-        predictions = pd.read_csv(beyond[0] / "models" / name / "predictions.csv")
-        assert sorted(predictions["sample"]) == sorted(samples["sample"])
-
-
-@pytest.mark.slow
-def test_an_ensemble_lies_between_its_members(beyond):
-    records = beyond[0] / "report/records/localizer"
-    tables = {
-        name: pd.read_csv(records / f"predictions/{name}.csv") for name in (ENSEMBLE, *LOCALIZERS)
-    }
-    reported = read_json(records / f"statistics/{ENSEMBLE}.json")
-    assert reported["networks"] == 2
-    assert reported["test"]["mean_iou"] == pytest.approx(overlap(tables[ENSEMBLE]).mean(), abs=1e-5)
-    shown = read_json(beyond[0] / f"metrics/{ENSEMBLE}.json")
-    assert shown["iou"] == reported["test"]["mean_iou"]
-    fused, *members = (table["pred_x0"] for table in tables.values())
-    low, high = np.min(members, axis=0), np.max(members, axis=0)
-    assert (low < high).any()
-    assert ((fused >= low - 1e-5) & (fused <= high + 1e-5)).all()
-
-
-@pytest.mark.slow
-def test_variants_of_the_ablation_do_not_see_the_test_samples(beyond):
-    measured = read_json(beyond[0] / f"report/records/localizer/ablation/{VARIANT}.json")
-    assert list(measured) == ["val", "train_seconds"]
-    assert len(measured["val"]["accuracy"]) == len(measured["train_seconds"]) == 1
-    files = [*(beyond[0] / "models/ablation" / VARIANT).rglob("predictions.csv")]
-    assert files
-    for predictions in files:
-        assert set(pd.read_csv(predictions)["split"]) == {"val"}
-
-
-@pytest.mark.slow
-def test_the_page_of_localizers_shows_all_and_its_plots_exist(beyond):
-    folder = beyond[0] / "report/localizer" / ENSEMBLE
-    text = (folder / "README.md").read_text()
-    for name in (*LOCALIZERS, ENSEMBLE, VARIANT):
-        assert re.search(rf"^\| `{name}` +\|", text, re.MULTILINE)
-    linked = {part.split(")")[0] for part in text.split("](")[1:]}
-    assert len(linked) >= 4
-    for plot in linked:
-        assert (folder / plot).stat().st_size > 2000

@@ -12,7 +12,8 @@ from conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
-
+pytest.importorskip("uv", reason="uv is not installed: pip install uv")
+UV = (sys.executable, "-m", "uv")
 # A clone on Python's path would pass for the installed package.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
@@ -34,7 +35,7 @@ def wheel(tmp_path_factory):
     fetched = ROOT / "facemask/server/page/ort"
     if fetched.exists():
         shutil.copytree(fetched, source / fetched.relative_to(ROOT))
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", target, source)
+    run(*UV, "build", "--wheel", "--out-dir", target, source)
     (file,) = target.glob("*.whl")
     return file
 
@@ -49,10 +50,11 @@ def test_a_wheel_holds_model_card_page_and_templates(wheel):
 
 
 def test_it_predicts_in_an_empty_environment(wheel, tmp_path):
-    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    run(*UV, "venv", "--python", sys.executable, tmp_path / "venv")
     folder = tmp_path / "venv/bin"
-    run(folder / "pip", "install", wheel)
-    installed = {each["name"] for each in json.loads(run(folder / "pip", "list", "--format=json"))}
+    run(*UV, "pip", "install", "--python", folder / "python", wheel)
+    listed = run(*UV, "pip", "list", "--python", folder / "python", "--format=json")
+    installed = {each["name"] for each in json.loads(listed)}
     assert not installed & {"tensorflow", "tensorflow-cpu", "keras", "dvc", "pandas"}
     shutil.copyfile(ROOT / "docs/example.jpg", tmp_path / "example.jpg")
     command = (folder / "facemask", "predict", "example.jpg", "--json", "--multi-scale")
