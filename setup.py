@@ -28,13 +28,7 @@ class BuildPage(build_py):
         try:
             if not is_there():
                 fetch()
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            tarfile.TarError,
-            subprocess.SubprocessError,
-        ) as error:
+        except FAILURES as error:
             self.warn(
                 f"onnxruntime-web {VERSION} was not fetched ({error}): facemask serve will predict "
                 "on the server, not in the browser. Install npm, then install facemask again."

@@ -33,6 +33,9 @@ class Answers(BaseHTTPRequestHandler):
         self.head(Content_Length=str(EXAMPLE.stat().st_size))
         self.wfile.write(EXAMPLE.read_bytes())
 
+    def accent(self):
+        self.image() if self.path == "/accent/%C3%BC%20.jpg?a=%C3%A9" else self.head(404)
+
     def moved(self):
         self.head(302, Location="/image.jpg")
 
@@ -99,7 +102,7 @@ def here(tmp_path, monkeypatch):
     Path(SECRET).write_text("a secret")
 
 
-@pytest.mark.parametrize("path", ["image.jpg", "moved"])
+@pytest.mark.parametrize("path", ["image.jpg", "moved", "accent/ü%20.jpg?a=é"])
 def test_an_image_is_downloaded(server, path):
     assert download(f"{server}/{path}", threading.Event()) == EXAMPLE.read_bytes()
 

@@ -109,6 +109,14 @@ def test_annotations_of_one_name_are_refused_all_at_once():
     outputs.check_voc(items[2:4])
 
 
+def test_a_name_that_is_too_long_for_an_annotation_is_refused(tmp_path):
+    longest = outputs.LONGEST_VOC * "x"
+    outputs.check_voc([Item("image", f"{longest}.jpg")])
+    outputs.write_voc("text", f"{longest}.jpg", tmp_path)
+    with pytest.raises(InputError, match="too long for one: rename it"):
+        outputs.check_voc([Item("image", f"{longest}x.jpg")])
+
+
 @pytest.mark.parametrize(
     ("text", "line"), [("a ü", "a ü"), ("a\nb\x1b\t", "a\\nb\\x1b\\t"), ("\udcff", "\\udcff")]
 )

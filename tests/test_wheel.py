@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 import zipfile
 
 import pytest
@@ -45,6 +46,8 @@ def test_a_wheel_holds_model_card_page_and_templates(wheel):
         names = set(archive.namelist())
     tracked = run("git", "ls-files", "facemask", cwd=ROOT).split()
     assert {name for name in tracked if (ROOT / name).exists()} <= names
+    if (ROOT / "facemask/server/page/ort").exists():  # npm was there
+        assert any(name.endswith(".wasm") for name in names)
     assert any(name.endswith("LICENSE") for name in names)
     assert not any(name.startswith(("tests", "stages", "benchmarks")) for name in names)
 
@@ -71,4 +74,11 @@ def test_it_predicts_in_an_empty_environment(wheel, tmp_path):
     assert shown.returncode == 1
     assert "facemask[train]" in shown.stderr
     assert "Traceback" not in shown.stderr
-    run(folder / "facemask", "serve", "--help")
+    command = [folder / "facemask", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as server:
+        try:
+            address = next(word for word in server.stdout.readline().split() if "://" in word)
+            with urllib.request.urlopen(f"{address}/health", timeout=30) as reply:
+                assert reply.status == 200
+        finally:
+            server.terminate()

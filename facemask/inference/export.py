@@ -148,6 +148,7 @@ def to_onnx(
     )
     if half:
         _halve(whole.graph)
+    del whole.opset_import[1:]  # the same one of each part
     onnx.helper.set_model_props(whole, {key: json.dumps(value) for key, value in about.items()})
     onnx.checker.check_model(whole, full_check=True)
     return whole

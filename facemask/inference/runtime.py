@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,9 +99,14 @@ def detect(
         the most confident face first.
 
     Raises:
-        InputError: the image is none, or a number is out of its range.
+        InputError: the image is not uint8 RGB, or a number is out of its range.
     """
     chosen = detector or load()
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f"an image is a NumPy array, uint8 (height, width, 3), and this one is of type "
+            f"{type(image).__name__}: read images with facemask.data.decode.read_rgb"
+        )
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise InputError(
             f"an image is RGB, uint8 (height, width, 3), and this one is {image.dtype} "
@@ -131,11 +137,14 @@ def check(conf: float | None, size: int | None, tiles: int | None) -> None:
     Raises:
         InputError: one is out of its range.
     """
-    if conf is not None and not 0 <= conf <= 1:  # which NaN is not either
-        raise InputError(f"conf is {conf}, and a confidence is from 0 to 1")
+    # NaN is not from 0 to 1 either.
+    if conf is not None and not (isinstance(conf, (Real, np.number)) and 0 <= conf <= 1):
+        raise InputError(f"conf is {conf!r}, and a confidence is a number from 0 to 1")
+    low, high = SIZES
     for name, value in (("size", size), ("tiles", tiles)):
-        if value is not None and not SIZES[0] <= value <= SIZES[1]:
-            raise InputError(f"{name} is {value}; give {SIZES[0]} to {SIZES[1]} px")
+        whole = isinstance(value, (int, np.integer))
+        if value is not None and not (whole and low <= value <= high):
+            raise InputError(f"{name} is {value!r}; give a whole number, {low} to {high} px")
 
 
 def class_names() -> tuple[str, ...]:

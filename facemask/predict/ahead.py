@@ -1,4 +1,4 @@
-"""Work in threads, ahead of a loop and behind it, of which little is held at any time."""
+"""Work in threads before and after a loop, with bounded memory."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator

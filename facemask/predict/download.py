@@ -6,7 +6,7 @@ import urllib.request
 from queue import Empty, Queue
 from threading import Event, Thread
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from facemask.errors import InputError
 
@@ -75,7 +75,9 @@ def _read(address: str, limits: Limits, deadline: float) -> bytes:
     opener = urllib.request.OpenerDirector()
     for handler in HANDLERS:
         opener.add_handler(handler())
-    request = urllib.request.Request(address, headers={"User-Agent": "facemask"})  # noqa: S310 - no other scheme has a handler
+    # Letters that are not ASCII are written as browsers write them.
+    plain = quote(address, safe="%/:?#[]@!$&'()*+,;=~")
+    request = urllib.request.Request(plain, headers={"User-Agent": "facemask"})  # noqa: S310 - no other scheme has a handler
     content = bytearray()
     with opener.open(request, timeout=min(PAUSE, limits.seconds)) as response:
         _check_size(int(response.headers.get("Content-Length") or 0), limits)

@@ -42,8 +42,8 @@ def load(model: Path | None, how: Settings) -> Predictor:
         how: it predicts.
 
     Raises:
-        InputError: there is no such model, its packages are not installed, or a setting is none
-            of its.
+        InputError: there is no such model, its packages are not installed, or it does not support
+            a setting.
     """
     try:
         if model is not None and model.is_dir():

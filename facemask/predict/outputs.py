@@ -19,6 +19,7 @@ from facemask.predict.sources import RECORD, Item
 
 PARENT = Path("runs/predict")
 LONGEST = 200  # bytes of a name's stem; systems take 255 of a name
+LONGEST_VOC = 250  # of an annotation's, which is written under the name .STEM.xml first
 MOST = 1_000_000  # numbered folders
 SUFFIXES = {  # format that a copy keeps: its usual suffix, and others
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -143,7 +144,7 @@ def write_image(image: np.ndarray, path: Path) -> None:
 
 
 def shown(text: str) -> str:
-    """Return text for one line of a terminal: what it would obey or break at is written out."""
+    """Return text for one line of a terminal: control characters and line ends are escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text
     )
@@ -174,9 +175,15 @@ def check_voc(items: Sequence[Item]) -> None:
     """Check that every item has an annotation of its own name.
 
     Raises:
-        InputError: an item is no image file, or two would have one annotation.
+        InputError: an item is no image file, its name is too long for an annotation, or two would
+            have one annotation.
     """
     for item in items:
+        if len(os.fsencode(Path(item.source).stem)) > LONGEST_VOC:
+            raise InputError(
+                f"{item.source}: --voc names an annotation after its image, and this name is too "
+                "long for one: rename it"
+            )
         if item.kind != "image":
             raise InputError(
                 f"{item.source} is not an image file: --voc writes annotations of image files only"

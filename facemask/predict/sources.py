@@ -77,8 +77,8 @@ def _items(source: str, allow_download: bool, notes: list[str]) -> list[Item]:
         raise InputError("a SOURCE is empty: give an image, a folder, a video or a webcam's number")
     if WEBCAM.fullmatch(source):
         return [Item("webcam", str(int(source)))]
-    if ADDRESS.match(source):
-        _check_address(source, allow_download)
+    if address := ADDRESS.match(source):
+        _check_address(source, address[1].lower(), allow_download)
         return [Item("address", source)]
     about = _about(Path(source))
     if about is None and glob.has_magic(source):
@@ -95,8 +95,7 @@ def _items(source: str, allow_download: bool, notes: list[str]) -> list[Item]:
     return [_of_file(Path(source))]
 
 
-def _check_address(source: str, allow_download: bool) -> None:
-    scheme = urlsplit(source).scheme.lower()
+def _check_address(source: str, scheme: str, allow_download: bool) -> None:
     if scheme not in ("http", "https"):
         raise InputError(f"{source}: {scheme}: is not read; give a file, or an http(s) address")
     if not allow_download:
@@ -104,14 +103,15 @@ def _check_address(source: str, allow_download: bool) -> None:
     try:
         parts = urlsplit(source)
         usable = bool(parts.hostname) and parts.username is None and parts.port != 0
+        video = Path(parts.path).suffix.lower() in VIDEOS
     except ValueError:
-        usable = False
+        usable = video = False
     if not usable or not source.isprintable() or " " in source:
         raise InputError(
             f"{source} is not a usable address; give one as https://example.org/image.jpg, "
             "without a user's name"
         )
-    if Path(parts.path).suffix.lower() in VIDEOS:
+    if video:
         raise InputError(f"{source}: videos are not downloaded; save it, and give the file")
 
 

@@ -1,6 +1,7 @@
 """A window that shows images as they are predicted on."""
 
 import os
+import re
 import sys
 
 import cv2
@@ -23,8 +24,8 @@ def check() -> None:
     Raises:
         InputError: this OpenCV has none, or there is no screen.
     """
-    gui = [line for line in cv2.getBuildInformation().splitlines() if line.strip()[:4] == "GUI:"]
-    if not gui or gui[0].split()[-1] == "NONE":
+    gui = re.search(r"GUI:\s*(\S+)", cv2.getBuildInformation())
+    if not gui or gui[1] == "NONE":
         raise InputError(
             "--show opens a window, and opencv-python-headless has none: pip uninstall -y "
             "opencv-python-headless && pip install opencv-python; or see the copies in the "

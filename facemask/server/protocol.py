@@ -35,7 +35,7 @@ class _Timed(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        self._close_with(400, f"not HTTP as it should be: {msg}")
+        self._close_with(400, f"malformed HTTP: {msg}")
 
     def _watch(self) -> None:
         waits = self.cycle is None or self.cycle.response_complete

@@ -40,8 +40,8 @@ def serve(
         say: prints a line.
 
     Raises:
-        InputError: the port is taken, the host is none of this machine, a name is none, or there is
-            no such model.
+        InputError: the port is taken, the host is not an address of this machine, an allowed name
+            is not a name, or there is no such model.
     """
     for name in allowed:
         if {":", "/"} & {*name} and not is_address(name):
