@@ -134,17 +134,13 @@ class Guard:
         """The whole body, counted among what is held until it is no longer needed."""
         body = bytearray()
         try:
-            async with asyncio.timeout(self.limits.seconds):
-                await self._read(headers, receive, body)
-        except TimeoutError:
-            self.held -= len(body)
-            raise Refusal(
-                408, f"the body was not complete after {self.limits.seconds:g} s; send it again"
-            ) from None
-        except BaseException:
-            self.held -= len(body)
-            raise
-        try:
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    await self._read(headers, receive, body)
+            except TimeoutError:
+                raise Refusal(
+                    408, f"the body was not complete after {self.limits.seconds:g} s; send it again"
+                ) from None
             yield bytes(body)
         finally:
             self.held -= len(body)
