@@ -7,12 +7,15 @@ import re
 from pathlib import Path
 from statistics import mean, stdev
 
+import onnxruntime
 import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from facemask import cli
+from facemask.inference import runtime
+from facemask.reporting import model_card
 
 ROOT = Path(__file__).parents[1]
 README, PAGE, RESULTS = ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/results"
@@ -59,6 +62,20 @@ def test_cells_are_the_metrics_of_the_predictions(page, title, name, files):
     for column, values in {**expected, "recall without mask": right[~masked]}.items():
         # Predictions are kept with six digits.
         assert float(row[column].split()[0]) == pytest.approx(100 * values.mean(), abs=0.0051)
+
+
+def test_the_shipped_detector_is_the_one_that_was_measured():
+    records = RESULTS / "detector_grouped_0/records/detector"
+    measured, exported = (
+        json.loads((records / f"{kind}/detector.json").read_text())
+        for kind in ("statistics", "exported")
+    )
+    assert runtime.SHIPPED.stat().st_size / 1e6 == exported["onnx"]["megabytes"] <= 6
+    session = onnxruntime.InferenceSession(runtime.SHIPPED)
+    kept = session.get_modelmeta().custom_metadata_map
+    about = {key: json.loads(value) for key, value in kept.items()}
+    card = runtime.SHIPPED.with_name("README.md").read_text()
+    assert card == model_card.render(about, measured, exported)
 
 
 def test_published_values_stand_beside_the_study():
