@@ -55,7 +55,8 @@ def take(root: Path, results: Path, name: str, pipeline: str | None = None) -> P
         for path in (lock, lock.with_name("params.yaml")):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / path, folder / path)
-    split = config.images.split if pipeline == "detector" and config.images else config.split
+    whole_images = pipeline in ("detector", "detector_ablation")
+    split = config.images.split if whole_images and config.images else config.split
     about = {**commit, "dataset": config.dataset, "split": split, "packages": versions()}
     write_json(about, folder / "snapshot.json")
     return folder
