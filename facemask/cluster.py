@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
+from facemask import worker
 from facemask.errors import InputError
 from facemask.io import file_lock
+from facemask.worker import SCHEDULER as SCHEDULER  # also of those who set it
 
 if TYPE_CHECKING:
     from distributed import Client
 
-SCHEDULER = "FACEMASK_SCHEDULER"
 PARENT = "FACEMASK_PARENT"  # of a stage that ends with another process: that one's number
 # Of all items, a worker is given this share at once, but not more than so many.
 SHARE, AT_ONCE = 1 / 16, 64
@@ -99,8 +100,6 @@ def _in_threads(
 def _in_cluster(
     chosen: str, function: Callable[[Item], Result], items: Sequence[Item]
 ) -> Iterator[Result]:
-    from facemask import worker
-
     done: dict[int, list[Result]] = {}
     place = 0
     with closing(_replies(chosen, function, items)) as replies:
@@ -120,8 +119,6 @@ def _replies(
     A worker is given a part at once; if it is killed, another does that again.
     """
     from distributed import as_completed
-
-    from facemask import worker
 
     with _token() as token, _scheduler(chosen) as client:
         workers = len(client.nthreads())

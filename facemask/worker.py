@@ -23,11 +23,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, cast
 
-import cloudpickle
-
-from facemask.cluster import SCHEDULER
 from facemask.errors import InputError
 
+SCHEDULER = "FACEMASK_SCHEDULER"  # the environment variable that names a cluster
 POLL = 2.0  # seconds, in which a worker notices that nobody waits for its results any more
 # What decides the bytes of results, besides the code of this project. One of each row is installed.
 PACKAGES = [("numpy",), ("opencv-python-headless",), ("tensorflow", "tensorflow-cpu"), ("keras",)]
@@ -38,6 +36,8 @@ _processes: dict[str, "subprocess.Popen[bytes]"] = {}  # that of this worker, by
 
 def task(function: Callable[[Any], Any], items: Sequence[Any]) -> bytes:
     """Return the work of calling a function with each of some items, for `have_done`."""
+    import cloudpickle
+
     return cloudpickle.dumps((versions(), cloudpickle.dumps((function, items))))
 
 
@@ -138,6 +138,8 @@ def _receive(source: IO[bytes]) -> bytes:
 
 def _work() -> None:
     """Do tasks that arrive on stdin."""
+    import cloudpickle
+
     tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=[tasks], daemon=True).start()
     replies = os.fdopen(os.dup(1), "wb")

@@ -8,7 +8,8 @@ ROOT = Path(__file__).parent.parent
 # What no byte of an output hangs on: messages, reading and writing files, reading and checking
 # parameters, which arrive as parameters of the stage or in the file of a training, and in which
 # process work is done.
-NEUTRAL = {ROOT / f"facemask/{name}.py" for name in ("errors", "io", "params", "cluster", "shards")}
+NAMES = ("errors", "io", "params", "cluster", "worker", "shards")
+NEUTRAL = {ROOT / f"facemask/{name}.py" for name in NAMES}
 NEUTRAL |= {*(ROOT / "facemask/config").glob("*.py")}
 # Nor on what the package offers its users, which no stage runs.
 NEUTRAL |= {ROOT / "facemask/__init__.py"}
