@@ -124,9 +124,6 @@ ENVIRONMENT = {
     "GIT_COMMITTER_NAME": "test",
     "GIT_COMMITTER_EMAIL": "test@example.org",
 }
-# Several processes of tests share the processors, and their networks are small. What a project's
-# stages compute, they compute with as many threads as a user's.
-os.environ |= dict.fromkeys(["TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"], "1")
 
 
 def run(folder, *command, code=0):
