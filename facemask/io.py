@@ -1,5 +1,6 @@
 """Files that are complete or absent, whenever the process that writes them ends."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from facemask.errors import InputError
 if TYPE_CHECKING:  # what lists a source at each `dvc repro` does not wait for them
     import numpy as np
     import pandas as pd
+
+# What drives without locks say, as some network drives are.
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}
 
 
 def user_path(text: str) -> Path:
@@ -52,7 +56,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def file_lock(lock: Path, wait: bool = False) -> Iterator[None]:
     """Make a file, unless it is there, and hold its lock.
 
-    The kernel takes the lock back from a process that is killed.
+    The kernel takes the lock back from a process that is killed. On a drive that has no locks, who
+    would wait for one goes on without.
 
     Raises:
         InputError: another process holds it, for which it is not to wait.
@@ -69,6 +74,9 @@ def file_lock(lock: Path, wait: bool = False) -> Iterator[None]:
                     f"another process is running this stage (lock file {lock}): wait until it has "
                     "finished, or stop it"
                 ) from None
+            except OSError as error:
+                if not wait or error.errno not in NO_LOCKS:
+                    raise
             if _has_name(file, lock):  # the process before may have renamed or deleted it
                 yield
                 return

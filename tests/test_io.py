@@ -1,5 +1,7 @@
 """Files that are there whole or not at all."""
 
+import errno
+import fcntl
 from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
@@ -58,6 +60,18 @@ def test_several_writers_of_one_file_wait_for_each_other(tmp_path):
             pass
     assert seen <= {*texts}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_are_written_on_a_drive_without_locks(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    io.write_text("whole", tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_text() == "whole"
+    # But a stage needs its lock.
+    with pytest.raises(OSError, match="not supported"), io.file_lock(tmp_path / "lock"):
+        pass
 
 
 def test_a_lock_is_held_by_one_and_free_again(tmp_path):

@@ -206,7 +206,7 @@ def test_a_killed_training_goes_on_and_makes_what_it_would_have_made(project, co
     assert not state.parent.exists()
 
 
-# Of a search, tests/test_search.py has the kill.
+# Of a search, tests/test_hyperband.py has the kill.
 
 
 def killed_between_two_steps(folder):

@@ -19,7 +19,7 @@ from facemask.predict.sources import RECORD, Item
 
 PARENT = Path("runs/predict")
 LONGEST = 200  # bytes of a name's stem; systems take 255 of a name
-LONGEST_VOC = 250  # of an annotation's, which is written under the name .STEM.xml first
+LONGEST_VOC = 250  # bytes of a stem, whose annotation is first written as .STEM.xml
 MOST = 1_000_000  # numbered folders
 SUFFIXES = {  # format that a copy keeps: its usual suffix, and others
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
