@@ -20,6 +20,8 @@ from facemask.params import read
 
 # Where copies of the project lie, from its root; as DVC does itself, within the project's folder.
 FOLDS = Path(".dvc", "tmp", "exps", "folds")
+# What a run leaves that git does not ignore.
+RESULTS = ("dvc.lock", "/metrics", "/report")
 LOGS = Path(".resume/logs")
 SHOWN = 1500  # characters of a log in a message
 
@@ -191,7 +193,8 @@ def _copy_project(copy: Path) -> None:
     # Relative, as the folder may have another path on another machine.
     _git(copy, "fetch", "--quiet", os.path.relpath(".", copy), "HEAD")
     _git(copy, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
-    _git(copy, "clean", "--quiet", "-d", "--force")  # all but what is ignored: results
+    kept = [f"--exclude={each}" for each in RESULTS]
+    _git(copy, "clean", "--quiet", "-d", "--force", *kept)
     changed = _git(Path(), "diff", "--name-only", "--no-renames", "-z", "HEAD")
     new = _git(Path(), "ls-files", "-z", "--others", "--exclude-standard")
     for name in filter(None, (changed + new).split("\0")):

@@ -176,18 +176,24 @@ def test_a_copy_is_the_project_as_it_lies_here(project):
     run(project, "git", "add", "facemask/io.py")
     Path("reference/published_results.csv").unlink()
     copy = Path("copy")
+    result = copy / "report/records/one.json"
     for text in ("changed", "changed again"):
         Path("stages/common.py").write_text(text)
         runs._copy_project(copy)
         assert (copy / "stages/common.py").read_text() == text
         Path("stages/gone.txt").unlink(missing_ok=True)
+        result.parent.mkdir(parents=True, exist_ok=True)
+        result.touch()  # as a run does
+        runs._copy_project(copy)
+    assert not (copy / "stages/gone.txt").exists()
+    assert result.exists()
     assert (copy / "facemask/note.txt").read_text() == "not committed"
     assert (copy / "facemask/io.py").read_text() == "staged"
     assert not (copy / "reference/published_results.csv").exists()
     status = run(project, "git", "-C", str(copy), "status", "--short").splitlines()
     assert {line.split()[1] for line in status} == {
         "stages/common.py", "facemask/io.py", "facemask/note.txt",
-        "reference/published_results.csv",
+        "reference/published_results.csv", "report/",
     }  # fmt: skip
     assert dvc(copy, "cache", "dir").strip() == str(project / ".dvc/cache")
 
