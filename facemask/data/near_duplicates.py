@@ -1,43 +1,27 @@
 """Near-duplicate images: copies of one original, found by their names and by their faces."""
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 import cv2
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy.cluster.hierarchy import DisjointSet
 from tqdm import tqdm
 
 from facemask.columns import BOX
 from facemask.config.data import NearDuplicates
 from facemask.data.images import THUMBNAIL as SIDE
+from facemask.data.lookalikes import FLATTEST, TURNS, lookalikes, low_frequencies, turned
 
-# The first look compares the lowest frequencies, FREQUENCIES along each side. Of the images whose
-# correlation with another is above that of a candidate, the nearest ones get the second look.
-FREQUENCIES, NEIGHBOURS = 6, 50
-CANDIDATE, CROPPED_CANDIDATE = 0.85, 0.7
-# It misses no pair at less than 1 / (1 + SLACK) of a candidate's distance (a correlation of 0.96),
-# and few of the others: an exact search compares nearly all images with all others.
-SLACK = 1.0
 BLOCK = 256  # thumbnails that are in memory as float32
-# The second look compares brightness relative to its surroundings (a standard deviation, px of a
-# thumbnail) inside faces: within their boxes shrunk by this factor, as the edges of faces that were
-# cut out look alike.
+# A closer look at images that look alike from afar compares brightness relative to its surroundings
+# (a standard deviation, px of a thumbnail) inside faces: within their boxes shrunk by this factor,
+# as the edges of faces that were cut out look alike.
 SURROUNDINGS, INSIDE = 3.0, 0.8
 # Alignment: px of the planes it is found on, and the share of faces that both images must show.
 ALIGNED, SHOWN = 64, 0.5
-FLATTEST = 1e-6  # a norm
-
-_SHAPE = (FREQUENCIES, FREQUENCIES)
-
-Turn = tuple[bool, bool, bool]  # transposed, then mirrored, then upside down
-TURNS: list[Turn] = [(a, b, c) for a, b, c in itertools.product((False, True), repeat=3)]
-Pair = tuple[int, int]
 
 
 def group(
@@ -58,10 +42,11 @@ def group(
     Returns:
         The group of each image, numbered from 0, indexed by the image's name.
     """
-    pairs = [*_of_one_name(images["image"]), *_of_same_faces(images, faces, thumbnails, how)]
-    first, second = np.array(pairs, int).reshape(-1, 2).T
-    edges = coo_array((np.ones(len(pairs), bool), (first, second)), shape=2 * (len(images),))
-    labels = connected_components(edges, directed=False)[1]
+    groups = DisjointSet(range(len(images)))
+    for first, second in _of_one_name(images["image"]):
+        groups.merge(first, second)
+    _join_of_same_faces(groups, images, faces, thumbnails, how)
+    labels = np.array([groups[row] for row in range(len(images))], int)
     # Numbered in the order of the images.
     return pd.Series(pd.factorize(labels)[0], images["image"], name="group")
 
@@ -76,32 +61,31 @@ def original(name: str) -> str:
     return before if mark else f"{path.stem}_{path.suffix[1:]}"
 
 
-def turned(planes: np.ndarray, turn: Turn) -> np.ndarray:
-    """Return planes (…, s, s) transposed, mirrored and put upside down, as a turn says."""
-    transposed, mirrored, upside_down = turn
-    planes = planes.swapaxes(-1, -2) if transposed else planes
-    return planes[..., :: -1 if upside_down else 1, :: -1 if mirrored else 1]
-
-
-def _of_one_name(names: pd.Series) -> Iterator[Pair]:
+def _of_one_name(names: pd.Series) -> Iterator[tuple[int, int]]:
     for rows in pd.Series(range(len(names))).groupby(names.map(original).to_numpy()):
         yield from itertools.pairwise(rows[1])
 
 
-def _of_same_faces(
-    images: pd.DataFrame, faces: pd.DataFrame, thumbnails: np.ndarray, how: NearDuplicates
-) -> Iterator[Pair]:
+def _join_of_same_faces(
+    groups: DisjointSet,
+    images: pd.DataFrame,
+    faces: pd.DataFrame,
+    thumbnails: np.ndarray,
+    how: NearDuplicates,
+) -> None:
     boxes = _boxes(images, faces)
     rows = np.array(list(boxes), int)
     likeness = _aligned_likeness if how.crops else _likeness
     blocks = (thumbnails[rows[start : start + BLOCK]] for start in range(0, len(rows), BLOCK))
-    waves = np.concatenate([np.zeros((0, *_SHAPE), np.float32), *map(_low_frequencies, blocks)])
-    candidates = _candidates(waves, CROPPED_CANDIDATE if how.crops else CANDIDATE)
-    for one, two, turn in tqdm(candidates, "near-duplicates", unit="pair", disable=not how.crops):
+    waves = np.concatenate([low_frequencies(thumbnails[:0]), *map(low_frequencies, blocks)])
+    pairs = lookalikes(waves, how.crops)
+    for one, two, turn in tqdm(pairs, "near-duplicates", unit="pair", delay=2):
         first, second = rows[one], rows[two]
+        if groups.connected(first, second):
+            continue
         other = (turned(each, TURNS[turn]) for each in (thumbnails[second], _mask(boxes[second])))
         if likeness(thumbnails[first], _mask(boxes[first]), *other) >= how.similarity:
-            yield first, second
+            groups.merge(first, second)
 
 
 def _boxes(images: pd.DataFrame, faces: pd.DataFrame) -> Mapping[int, np.ndarray]:
@@ -121,53 +105,6 @@ def _mask(boxes: np.ndarray) -> np.ndarray:
     for x0, y0, x1, y1 in np.rint(corners).clip(0, SIDE).astype(int):
         mask[y0:y1, x0:x1] = True
     return mask
-
-
-def _candidates(waves: np.ndarray, correlation: float) -> list[tuple[int, int, int]]:
-    """Return pairs of rows that look alike from afar, and the turn of the second that does it."""
-    if len(waves) < 2:
-        return []
-    reach, nearest = math.sqrt(2 - 2 * correlation), min(NEIGHBOURS, len(waves))
-    found = []
-    for turn, how in enumerate(TURNS):
-        tree = cKDTree(_vectors(_turned_waves(waves, how)))
-        distance, near = tree.query(
-            _vectors(waves), nearest, eps=SLACK, distance_upper_bound=reach, workers=-1
-        )
-        first, rank = np.nonzero(near < len(waves))
-        second = near[first, rank]
-        found.append(np.stack([first, second, np.full(len(first), turn), distance[first, rank]]))
-    columns = ["first", "second", "turn", "apart"]
-    table = pd.DataFrame(np.concatenate(found, axis=1).T, columns=columns)
-    pairs = table[table["first"] != table["second"]].sort_values("apart", kind="stable")
-    # A turn of the first is the reverse turn of the second.
-    unordered = pd.DataFrame(np.sort(pairs[["first", "second"]], axis=1), pairs.index)
-    best = pairs[~unordered.duplicated()]
-    return [*best[["first", "second", "turn"]].astype(int).itertuples(index=False, name=None)]
-
-
-def _low_frequencies(planes: np.ndarray) -> np.ndarray:
-    """Return the first coefficients of the DCT-II of planes (N, s, s): (N, f, f)."""
-    side = planes.shape[1]
-    cosines = np.cos(np.pi * np.outer(range(FREQUENCIES), np.arange(side) + 0.5) / side)
-    cosines[0] *= math.sqrt(0.5)  # as all rows are, of one length
-    cosines = cosines.astype(np.float32)
-    return cosines @ planes.astype(np.float32) @ cosines.T
-
-
-def _turned_waves(waves: np.ndarray, turn: Turn) -> np.ndarray:
-    """The coefficients of `turned` planes: reversed, a cosine of odd frequency changes its sign."""
-    transposed, mirrored, upside_down = turn
-    signs = (-1.0) ** np.arange(FREQUENCIES)
-    waves = waves.swapaxes(1, 2) if transposed else waves
-    waves = waves * signs if mirrored else waves
-    return waves * signs[:, None] if upside_down else waves
-
-
-def _vectors(waves: np.ndarray) -> np.ndarray:
-    """Without the mean, and of length 1: a distance d of two is a correlation of 1 - d² / 2."""
-    vectors = waves.reshape(len(waves), -1)[:, 1:]
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), FLATTEST)
 
 
 def _likeness(
