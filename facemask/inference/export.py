@@ -110,30 +110,28 @@ def write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / FILES[name] for name in formats}
-    for name, path in paths.items():
-        if name == "saved_model":
-            to_saved_model(model, quality_power, path)
-            continue
-        data = (
-            to_litert(model, quality_power)
-            if name == "litert"
-            else to_onnx(model, quality_power, about, name == "onnx").SerializeToString()
-        )
-        with atomic_write(path) as part:
-            part.write_bytes(data)
+    data: dict[str, bytes] = {}
+    if "onnx" in paths or "onnx_float32" in paths:
+        whole = to_onnx(model, quality_power, about)
+        each = {"onnx": halved(whole), "onnx_float32": whole}
+        data |= {name: each[name].SerializeToString() for name in each if name in paths}
+    if "litert" in paths:
+        data["litert"] = to_litert(model, quality_power)
+    if "saved_model" in paths:
+        to_saved_model(model, quality_power, paths["saved_model"])
+    for name, content in data.items():
+        with atomic_write(paths[name]) as part:
+            part.write_bytes(content)
     return paths
 
 
-def to_onnx(
-    model: keras.Model, quality_power: float, about: Mapping[str, Any], half: bool
-) -> onnx.ModelProto:
+def to_onnx(model: keras.Model, quality_power: float, about: Mapping[str, Any]) -> onnx.ModelProto:
     """Return a detector as ONNX, whose second input, size, is the longest side it sees, px.
 
     Args:
         model: of `models.detector.build_detector`, trained.
         quality_power: as of `with_decoding`.
         about: kept in the file, each value as JSON: classes, size, …
-        half: keep weights as float16, which halves the file; sums stay float32.
     """
     before, after = (parser.parse_model(each) for each in (BEFORE, AFTER))
     network = _network(with_decoding(model, quality_power))
@@ -146,8 +144,6 @@ def to_onnx(
     whole = compose.merge_models(
         before, rest, [("inputs", "network/inputs"), *zip(joints, joints, strict=True)]
     )
-    if half:
-        _halve(whole.graph)
     del whole.opset_import[1:]  # the same one of each part
     onnx.helper.set_model_props(whole, {key: json.dumps(value) for key, value in about.items()})
     onnx.checker.check_model(whole, full_check=True)
@@ -171,8 +167,14 @@ def _network(decoded: keras.Model) -> onnx.ModelProto:
     return compose.add_prefix(converted, "network/")
 
 
-def _halve(graph: onnx.GraphProto) -> None:
-    """Keep large weights as float16, each cast to float32 before it is read."""
+def halved(whole: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a detector whose large weights are float16, each cast to float32 before it is read.
+
+    That halves the file; sums stay float32.
+    """
+    smaller = onnx.ModelProto()
+    smaller.CopyFrom(whole)
+    graph = smaller.graph
     for weight in graph.initializer:
         values = numpy_helper.to_array(weight)
         if values.dtype == np.float32 and values.size >= LARGE:
@@ -180,6 +182,8 @@ def _halve(graph: onnx.GraphProto) -> None:
             weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}/half"))
             cast = onnx.helper.make_node("Cast", [weight.name], [name], to=FLOAT)
             graph.node.insert(0, cast)
+    onnx.checker.check_model(smaller, full_check=True)
+    return smaller
 
 
 def to_saved_model(

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from functools import cache
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,11 +138,11 @@ def check(conf: float | None, size: int | None, tiles: int | None) -> None:
         InputError: one is out of its range.
     """
     # NaN is not from 0 to 1 either.
-    if conf is not None and not (isinstance(conf, (Real, np.number)) and 0 <= conf <= 1):
+    if conf is not None and not (isinstance(conf, Real) and 0 <= conf <= 1):
         raise InputError(f"conf is {conf!r}, and a confidence is a number from 0 to 1")
     low, high = SIZES
     for name, value in (("size", size), ("tiles", tiles)):
-        whole = isinstance(value, (int, np.integer))
+        whole = isinstance(value, Integral)
         if value is not None and not (whole and low <= value <= high):
             raise InputError(f"{name} is {value!r}; give a whole number, {low} to {high} px")
 

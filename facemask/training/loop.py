@@ -73,6 +73,7 @@ def fit(
         averages = [keras.callbacks.SwapEMAWeights()] if model.optimizer.use_ema else []
         checkpoint = Checkpoint(state, watching)
         train_set, val_set = make_batches(log)
+        _create_variables(model, val_set)
         model.fit(
             train_set,
             validation_data=val_set,
@@ -97,6 +98,15 @@ def fit(
     table = pd.DataFrame(checkpoint.logs)
     table.insert(0, "epoch", table.index + 1)
     return table
+
+
+def _create_variables(model: keras.Model, batches: tf.data.Dataset) -> None:
+    """Create the variables of optimizer, losses and metrics.
+
+    Else Keras creates them in the first step of training, which TensorFlow then traces twice.
+    """
+    model.optimizer.build(model.trainable_variables)
+    model.evaluate(batches, steps=1, verbose=0)
 
 
 def save(model: keras.Model, file: Path) -> None:
