@@ -23,8 +23,9 @@ from facemask.config.training import ResolvedExperiment, ResolvedSearch, Space
 from facemask.errors import InputError
 from facemask.resolve import resolve, with_values
 from facemask.shards import save, write_places
-from facemask.training import classifier
+from facemask.training import checkpoint, classifier
 from facemask.training.hyperband import hyperband, round_sizes, search
+from facemask.training.loop import EpochLog
 from stages.resolve import write_configs
 from stages.tune import tune
 
@@ -292,6 +293,36 @@ def test_a_killed_search_goes_on_where_it_was(undisturbed, tmp_path: Path) -> No
     assert summary["trials"] == len(tables[0])
     assert done.items() <= records(tmp_path).items()  # none of them ran again
     assert files(tmp_path, "*.npz") == {}
+
+
+class Stopped(Exception):
+    """What stops a search here."""
+
+
+def test_a_trial_that_was_stopped_goes_on_from_its_last_epoch(
+    undisturbed, tmp_path: Path, monkeypatch
+) -> None:
+    """Each epoch leaves a state here. The search stops in the third epoch of its fifth trial."""
+    _, found, _, *tables = undisturbed
+    monkeypatch.setattr(checkpoint, "SECONDS", 0)
+    begin, begun, until = EpochLog.on_epoch_begin, [], 7
+
+    def counted(self, epoch, logs=None):
+        if len(begun) == until:
+            raise Stopped
+        begun.append(epoch + 1)
+        begin(self, epoch, logs)
+
+    monkeypatch.setattr(EpochLog, "on_epoch_begin", counted)
+    with pytest.raises(Stopped):
+        find(tmp_path)
+    assert list(tmp_path.glob("*/5/state.npz"))
+    until = 100
+    again, _, *others = find(tmp_path)
+    assert again == found
+    assert as_text(others) == as_text(tables)
+    assert begun == tables[1]["epoch"].tolist()
+    assert list(tmp_path.rglob("*.npz")) == []
 
 
 def test_a_finished_search_runs_no_trial_again(undisturbed, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Images that look alike from afar, and may be near-duplicates: they get a closer look.
+"""Pairs of images that look alike from afar: of these a closer look finds the near-duplicates.
 
-Compared are the lowest frequencies of brightness, as perceptual hashes do it.
+What is compared are the lowest frequencies of brightness, as in perceptual hashes.
 """
 
 import itertools
@@ -12,14 +12,14 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 FREQUENCIES = 8  # of waves, along each side
-# Copies as large as the original have as many signs of waves in common, and correlate as highly.
-# Each is compared with its neighbours in sorted lists of hashes, WINDOW before it and as many
-# after; each of ORDERS lists sorts by the signs in another order.
+# Of a copy of the whole image, at most FLIPS of the 64 waves have another sign (a hash of 64 bits),
+# and the waves correlate by COPY at least. Each hash is compared with the WINDOW before it and as
+# many after it in ORDERS sorted lists, each of which begins with other bits.
 FLIPS, COPY = 18, 0.8
 ORDERS, WINDOW = 32, 8
-# Crops look less alike: the nearest ones, of fewer frequencies, by an exact search but for SLACK:
-# it misses no pair at less than 1 / (1 + SLACK) of the distance (a correlation of 0.92), and few of
-# the others. Its time grows with the square of the number of images.
+# Crops resemble the image less. A k-d tree finds the nearest NEIGHBOURS of each, in a time that
+# grows with the square of the number of images. It misses no pair at less than 1 / (1 + SLACK) of
+# the distance (a correlation of 0.92), and few of the others.
 CROP, CROP_FREQUENCIES, NEIGHBOURS, SLACK = 0.7, 6, 50, 1.0
 BLOCK = 1 << 16  # pairs in memory, as vectors
 FLATTEST = 1e-6  # a norm

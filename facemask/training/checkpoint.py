@@ -69,15 +69,16 @@ class Checkpoint(Callback):
     Stands last, so that the logs are complete.
     """
 
-    def __init__(self, folder: Path, callbacks: Sequence[Callback]) -> None:
+    def __init__(self, folder: Path, callbacks: Sequence[Callback], at_end: bool = True) -> None:
         """Read the state in a folder, if there is one.
 
         Args:
             folder: of the state.
             callbacks: those to which past epochs are repeated before the training goes on.
+            at_end: write the state of the last epoch, too.
         """
         super().__init__()
-        self.file, self.callbacks = folder / "state.npz", callbacks
+        self.file, self.callbacks, self.at_end = folder / "state.npz", callbacks, at_end
         self.logs: list[dict[str, float]] = []
         self.stopped = False
         self.last: list[np.ndarray] = []
@@ -96,11 +97,11 @@ class Checkpoint(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Note the variables of the least validation loss; write the state if it is time."""
         self.logs.append({name: float(value) for name, value in logs.items()})
-        losses = [past["val_loss"] for past in self.logs]
+        *before, loss = [past["val_loss"] for past in self.logs]
         self.stopped = self.model.stop_training
         is_last = self.stopped or epoch + 1 == self.params["epochs"]
-        improved = losses[-1] < min(losses[:-1], default=np.inf)
-        due = is_last or time.monotonic() - self.written >= SECONDS
+        improved = loss < min(filter(np.isfinite, before), default=np.inf)
+        due = (self.at_end and is_last) or time.monotonic() - self.written >= SECONDS
         if improved or due:
             # Copies: TensorFlow may hand out the memory of the variables themselves.
             self.last = [np.array(variable.numpy()) for variable in self._variables()]
@@ -110,8 +111,12 @@ class Checkpoint(Callback):
             self._write()
 
     def restore_best(self) -> None:
-        """Give the model the weights that had the least validation loss: averages, if there are."""
-        self._assign(self.best)
+        """Give the model the weights that had the least validation loss: averages, if there are.
+
+        If no loss was finite, it keeps those of the last epoch.
+        """
+        if self.best:
+            self._assign(self.best)
         if self.model.optimizer.use_ema:
             self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
 

@@ -145,7 +145,7 @@ def round_sizes(oracle: kt.oracles.HyperbandOracle) -> dict[tuple[int, int], int
 def _trainer(given: Given) -> Fit:
     """Return what trains the trials of a search, whose datasets are made once in a process."""
     search, inputs, base, log = given.search, given.inputs, given.search.experiment, loop.EpochLog()
-    train_set, val_set = classifier.datasets(base, inputs, given.splits, log)
+    batches = classifier.datasets(base, inputs, given.splits, log)
 
     def fit(
         number: int, values: Mapping[str, Any], weights: Weights | None
@@ -153,27 +153,22 @@ def _trainer(given: Given) -> Fit:
         keras.backend.clear_session()
         # A trial is the same whatever ran before it in this process.
         seed = np.random.SeedSequence([base.seed, number]).generate_state(1).item()
-        experiment = with_values(base, values).model_copy(update={"seed": seed})
-        epochs = values["tuner/epochs"] - values["tuner/initial_epoch"]
-        steps = loop.steps_per_call(len(train_set) * epochs)
+        changes = {"seed": seed, "early_stopping": search.patience}
+        experiment = with_values(base, values).model_copy(update=changes)
+        epochs = range(values["tuner/initial_epoch"], values["tuner/epochs"])
+        steps = loop.steps_per_call(len(batches[0]) * len(epochs))
         model = classifier.compiled(experiment, inputs.shape[1:], steps)
         if weights:
             model.set_weights(weights)
-        stop = keras.callbacks.EarlyStopping(
-            "val_loss", patience=search.patience, restore_best_weights=True
-        )
-        history = model.fit(
-            train_set,
-            validation_data=val_set,
-            initial_epoch=values["tuner/initial_epoch"],
-            epochs=values["tuner/epochs"],
-            callbacks=[log, *loop.schedule_callbacks(experiment), stop],
-            shuffle=False,
-            verbose=0,
-        ).history
+        state, watching = _state(given.folder, number), loop.watching(experiment)
+        # That of its end is the trial's record.
+        trained = checkpoint.Checkpoint(state, watching, at_end=False)
+        loop.go_on(experiment, trained, model, batches, epochs, [log])
+        trained.restore_best()
         best = model.get_weights()
         _free(model)
-        return {name: history[name] for name in ("loss", *METRICS.values())}, best
+        names = ("loss", *METRICS.values())
+        return {name: [epoch[name] for epoch in trained.logs] for name in names}, best
 
     return fit
 
@@ -231,6 +226,7 @@ def _record(given: Given, trial: Trial) -> dict[str, Any]:
         with atomic_write(_weights_file(folder, number)) as part:
             np.savez(part, *best)
         write_json({"history": history, "seconds": time.perf_counter() - start}, file)
+        shutil.rmtree(_state(folder, number), ignore_errors=True)
     return _read(file)
 
 
@@ -282,6 +278,11 @@ class _UnreadableError(Exception):
 
 def _weights_file(folder: Path, number: int) -> Path:
     return folder / f"{number}.npz"
+
+
+def _state(folder: Path, number: int) -> Path:
+    """The folder of what a trial goes on from."""
+    return folder / str(number)
 
 
 def _read_weights(file: Path) -> Weights:

@@ -8,6 +8,7 @@ import time
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,24 +68,12 @@ def fit(
         keras.backend.clear_session()
         model, log = make_model(steps), EpochLog()
         log.set_model(model)
-        # The first sets the rate of an epoch as it begins; the others go by what they have seen.
-        rate, *watching = [*schedule_callbacks(settings), *callbacks]
-        # Averaged weights validate; those that train stay as they are.
-        averages = [keras.callbacks.SwapEMAWeights()] if model.optimizer.use_ema else []
-        checkpoint = Checkpoint(state, watching)
-        train_set, val_set = make_batches(log)
-        _create_variables(model, val_set)
-        model.fit(
-            train_set,
-            validation_data=val_set,
-            initial_epoch=len(checkpoint.logs),
-            # A training that was over has no epoch left, and only repeats the past ones.
-            epochs=len(checkpoint.logs) if checkpoint.stopped else settings.epochs,
-            callbacks=[log, rate, NanGuard(steps), *averages, *watching, checkpoint],
-            shuffle=False,  # the batches are shuffled already
-            # One line an epoch in a log file, a moving bar on a terminal.
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
+        # One line an epoch in a log file, a moving bar on a terminal.
+        verbose = 1 if sys.stdout.isatty() else 2
+        guard = NanGuard(steps)
+        batches = make_batches(log)
+        checkpoint = Checkpoint(state, [*watching(settings), *callbacks])
+        go_on(settings, checkpoint, model, batches, range(settings.epochs), [log, guard], verbose)
         return checkpoint
 
     try:
@@ -98,6 +87,44 @@ def fit(
     table = pd.DataFrame(checkpoint.logs)
     table.insert(0, "epoch", table.index + 1)
     return table
+
+
+def go_on(
+    settings: Training,
+    checkpoint: Checkpoint,
+    model: keras.Model,
+    batches: tuple[tf.data.Dataset, tf.data.Dataset],
+    epochs: range,
+    first: Sequence[keras.callbacks.Callback],
+    verbose: int = 0,
+) -> None:
+    """Fit a network from the state of a checkpoint on, which then holds its logs and best epoch.
+
+    Args:
+        settings: schedule.
+        checkpoint: of a folder, and of what watches the training.
+        model: compiled.
+        batches: for training and for validation.
+        epochs: counted from 0, those of before a stop included.
+        first: called before all others.
+        verbose: as of Keras.
+    """
+    train_set, val_set = batches
+    rate = keras.callbacks.LearningRateScheduler(partial(_rate, settings))
+    # Averaged weights validate; those that train stay as they are.
+    averages = [keras.callbacks.SwapEMAWeights()] if model.optimizer.use_ema else []
+    _create_variables(model, val_set)
+    reached = epochs.start + len(checkpoint.logs)
+    model.fit(
+        train_set,
+        validation_data=val_set,
+        initial_epoch=reached,
+        # A training that was over has no epoch left, and only repeats the past ones.
+        epochs=reached if checkpoint.stopped else epochs.stop,
+        callbacks=[*first, rate, *averages, *checkpoint.callbacks, checkpoint],
+        shuffle=False,  # the batches are shuffled already
+        verbose=verbose,
+    )
 
 
 def _create_variables(model: keras.Model, batches: tf.data.Dataset) -> None:
@@ -202,16 +229,17 @@ def learning_rate(settings: Training, epoch: int) -> float:
     return rate
 
 
-def schedule_callbacks(settings: Training) -> list[keras.callbacks.Callback]:
-    """Return what sets the learning rate of each epoch and stops a training early."""
+def _rate(settings: Training, epoch: int, now: float) -> float:
+    """The learning rate of an epoch; on a plateau it is what it was lowered to."""
     schedule = settings.schedule
-    on_plateau = schedule.name == "plateau"
+    on_plateau = schedule.name == "plateau" and epoch > schedule.warmup
+    return now if on_plateau else learning_rate(settings, epoch)
 
-    def rate(epoch: int, now: float) -> float:
-        return now if on_plateau and epoch > schedule.warmup else learning_rate(settings, epoch)
 
-    chosen = [keras.callbacks.LearningRateScheduler(rate)]
-    if on_plateau:
+def watching(settings: Training) -> list[keras.callbacks.Callback]:
+    """Return what lowers the learning rate on a plateau, and what stops a training early."""
+    schedule, chosen = settings.schedule, []
+    if schedule.name == "plateau":
         chosen.append(
             keras.callbacks.ReduceLROnPlateau(
                 monitor="val_loss", patience=schedule.patience, factor=schedule.factor
