@@ -1,9 +1,8 @@
 """How do time and memory of the data stages grow with 4, 16 and 64 times the images?
 
 python -m benchmarks.growth IMAGES [FACTOR…]: a dataset's folder (images/, annotations/). Each
-further image is one of it with another one, of its size, drawn over it half transparent: faces lie
-where they lay, and it is no near-duplicate, though it resembles all others of the same one. A
-quarter of an hour on two processors, 25 GB of temporary files.
+further image is one of it under a part of another one, hardly transparent: faces lie where they
+lay, and it is no near-duplicate. A quarter of an hour on two processors, 25 GB of temporary files.
 """
 
 import shutil
@@ -23,6 +22,8 @@ from benchmarks.common import report
 from facemask.data.decode import read_rgb
 
 FACTORS = (1, 4, 16, 64)
+OVER = 0.7  # what the other image counts in a further one
+PART = 0.4, 0.9  # of its sides, the least and the most of what is seen of it
 TARGET = "pack"  # the last stage before networks
 
 
@@ -44,8 +45,10 @@ def _write(paths: list[Path], target: Path, number: int) -> None:
     if copy:
         rng = np.random.default_rng(number)
         other = read_rgb(paths[rng.integers(len(paths))])
-        other = cv2.resize(np.roll(other, rng.integers(500, size=2), (0, 1)), image.shape[1::-1])
-        image = cv2.addWeighted(image, 0.5, other, 0.5, 0)
+        sides = (np.array(other.shape[:2]) * rng.uniform(*PART)).astype(int)
+        top, left = rng.integers(0, np.array(other.shape[:2]) - sides)
+        other = cv2.resize(other[top : top + sides[0], left : left + sides[1]], image.shape[1::-1])
+        image = cv2.addWeighted(image, 1 - OVER, other, OVER, 0)
     cv2.imwrite(str(target / f"images/{name}.jpg"), image[..., ::-1])
     annotation = path.parents[1] / f"annotations/{path.stem}.xml"
     text = annotation.read_text(encoding="utf-8").replace(path.name, f"{name}.jpg")
@@ -69,10 +72,10 @@ def measure(source: Path, factor: int) -> Iterator[dict[str, Any]]:
         pipeline.clone(folder, changes)
         seconds, stages = pipeline.repro(folder, TARGET)
         for stage in stages:
-            yield {name: stage[name] for name in ("stage", "seconds", "own_mb")}
-        yield {"stage": "dvc repro", "seconds": seconds, "own_mb": ""}
+            yield {name: stage[name] for name in ("stage", "seconds", "cpu", "own_mb")}
+        yield {"stage": "dvc repro", "seconds": seconds}
         status = pipeline.seconds_of(folder, "status", "--with-deps", TARGET)
-        yield {"stage": "dvc status", "seconds": status, "own_mb": ""}
+        yield {"stage": "dvc status", "seconds": status}
     finally:
         shutil.rmtree(temporary)
 
@@ -89,8 +92,10 @@ def main() -> None:
         print(f"{factor}x: {measured[factor]['dvc repro']['seconds']:.0f} s", flush=True)
     rows = []
     for stage in measured[factors[0]]:
-        of = [measured[factor][stage] for factor in factors]
-        seconds = [each["seconds"] for each in of]
+        seconds, cpu, memory = (
+            [measured[factor][stage].get(key, "") for factor in factors]
+            for key in ("seconds", "cpu", "own_mb")
+        )
         rows.append(
             {
                 "stage": stage,
@@ -98,7 +103,8 @@ def main() -> None:
                 # 1: what the last factor adds to the one before takes in proportion as long as
                 # what that adds to the first.
                 "linear": _linear(factors, seconds),
-                **{f"{f}x, MB": each["own_mb"] for f, each in zip(factors, of, strict=True)},
+                "linear, CPU": _linear(factors, cpu) if all(cpu) else "",
+                **{f"{f}x, MB": each for f, each in zip(factors, memory, strict=True)},
             }
         )
     report("growth", rows, "IMAGES", headers=list(rows[0]))

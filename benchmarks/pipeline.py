@@ -33,8 +33,8 @@ def clone(folder: Path, changes: Mapping[str, Any]) -> None:
 def repro(folder: Path, *targets: str) -> tuple[float, list[dict[str, Any]]]:
     """Run `dvc repro` and return its seconds and, of each stage, what it took and held.
 
-    own_mb is the peak of the memory that is the stage's own; mapped_mb that of the files it has
-    mapped, which the kernel takes back when others need room.
+    cpu is the processors' seconds. own_mb is the peak of the memory that is the stage's own;
+    mapped_mb that of the files it has mapped, which the kernel takes back when others need room.
     """
     stages: dict[str, dict[str, Any]] = {}
     with (folder / "repro.log").open("w") as log:
@@ -70,9 +70,11 @@ def _look(process: psutil.Process, stages: dict[str, dict[str, Any]]) -> None:
         if name is None or command[1:2] != ["-m"]:
             return
         memory, began = process.memory_info(), process.create_time()
+        used = process.cpu_times()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return
     stage = stages.setdefault(name, {"stage": name, "own_mb": 0.0, "mapped_mb": 0.0})
     stage["own_mb"] = max(stage["own_mb"], (memory.rss - memory.shared) / MEGABYTE)
     stage["mapped_mb"] = max(stage["mapped_mb"], memory.shared / MEGABYTE)
     stage["first"], stage["last"] = began, time.time()
+    stage["cpu"] = used.user + used.system + used.children_user + used.children_system
