@@ -299,13 +299,17 @@ class Stopped(Exception):
     """What stops a search here."""
 
 
+@pytest.mark.parametrize(("until", "trial"), [(4, 4), (7, 5)])
 def test_a_trial_that_was_stopped_goes_on_from_its_last_epoch(
-    undisturbed, tmp_path: Path, monkeypatch
+    undisturbed, tmp_path: Path, monkeypatch, until: int, trial: int
 ) -> None:
-    """Each epoch leaves a state here. The search stops in the third epoch of its fifth trial."""
+    """Each epoch leaves a state here. The search stops before the last epoch of a trial.
+
+    The fourth trial continues another one, of whose epochs it counts on; the fifth is new.
+    """
     _, found, _, *tables = undisturbed
     monkeypatch.setattr(checkpoint, "SECONDS", 0)
-    begin, begun, until = EpochLog.on_epoch_begin, [], 7
+    begin, begun = EpochLog.on_epoch_begin, []
 
     def counted(self, epoch, logs=None):
         if len(begun) == until:
@@ -316,7 +320,7 @@ def test_a_trial_that_was_stopped_goes_on_from_its_last_epoch(
     monkeypatch.setattr(EpochLog, "on_epoch_begin", counted)
     with pytest.raises(Stopped):
         find(tmp_path)
-    assert list(tmp_path.glob("*/5/state.npz"))
+    assert list(tmp_path.glob(f"*/{trial}/state.npz"))
     until = 100
     again, _, *others = find(tmp_path)
     assert again == found

@@ -1,6 +1,4 @@
-"""The first look at images: what it finds is compared with all pairs, one by one."""
-
-import itertools
+"""Images that look alike from afar: all pairs of random ones, and a camera that does not move."""
 
 import cv2
 import numpy as np
@@ -8,6 +6,7 @@ import pytest
 
 from facemask.data.lookalikes import (
     FREQUENCIES,
+    NEIGHBOURS,
     TURNS,
     lookalikes,
     low_frequencies,
@@ -69,16 +68,41 @@ def test_each_pair_is_named_once_the_most_alike_first_and_nothing_else(planes):
     np.testing.assert_allclose(alike, sorted(alike, reverse=True), atol=1e-4)
 
 
-def test_copies_among_many_lookalikes_are_found():
-    """A camera that does not move: all images are alike, and two of each moment are more so."""
+def test_all_pairs_that_are_very_much_alike_are_found(planes):
+    """Each pair in each turn, one by one."""
+    found = {frozenset(pair[:2]) for pair in lookalikes(low_frequencies(planes), crops=False)}
+    one = np.stack([spectrum(each) for each in planes])
+    for turn in TURNS:
+        others = np.stack([spectrum(turned(each, turn)) for each in planes])
+        first, second = np.nonzero(np.triu(one @ others.T > 0.95, 1))
+        assert {frozenset(pair) for pair in zip(first, second, strict=True)} <= found
+
+
+def frames(moments, room, noise):
+    """Two images each of moments before a camera that does not move."""
     rng = np.random.default_rng(1)
-    room = 4 * cv2.GaussianBlur(rng.normal(size=(SIDE, SIDE)), (0, 0), 3)
-    moments = [room + cv2.GaussianBlur(rng.normal(size=(SIDE, SIDE)), (0, 0), 3) for _ in range(99)]
-    planes = np.repeat(moments, 2, axis=0) * 60 + 128
-    planes = planes + rng.normal(0, 1, planes.shape)
-    found = lookalikes(low_frequencies(planes.clip(0, 255).astype(np.uint8)), crops=False)
+
+    def soft():
+        return cv2.GaussianBlur(rng.normal(size=(SIDE, SIDE)), (0, 0), 3)
+
+    behind = room * soft()
+    planes = np.repeat([behind + soft() for _ in range(moments)], 2, axis=0)
+    planes = planes * 200 / np.abs(planes).max() + 128 + rng.normal(0, noise, planes.shape)
+    return planes.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("room", [1, 10, 15])
+def test_copies_among_many_lookalikes_are_found(room):
+    """The more of a room, the more images have one hash: more than 30 here."""
+    found = lookalikes(low_frequencies(frames(99, room, 0.2)), crops=False)
     pairs = {frozenset(pair[:2]) for pair in found}
-    assert {frozenset(pair) for pair in itertools.pairwise(range(198)) if pair[0] % 2 == 0} <= pairs
+    assert {frozenset((number, number + 1)) for number in range(0, 198, 2)} <= pairs
+
+
+def test_an_image_has_no_more_pairs_than_neighbours():
+    found = lookalikes(low_frequencies(frames(99, 100, 0.2)), crops=False)
+    first = [pair[0] for pair in found]
+    assert max(map(first.count, first)) == NEIGHBOURS
 
 
 @pytest.mark.parametrize("crops", [False, True])

@@ -11,17 +11,19 @@ import pandas as pd
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-FREQUENCIES = 8  # of waves, along each side
-# Of a copy of the whole image, at most FLIPS of the 64 waves have another sign (a hash of 64 bits),
-# and the waves correlate by COPY at least. Each hash is compared with the WINDOW before it and as
-# many after it in ORDERS sorted lists, each of which begins with other bits.
+FREQUENCIES = 8  # along each side: coefficients of a discrete cosine transform (DCT)
+# In a copy of the whole image, at most FLIPS of the coefficients differ in sign (a hash of 64
+# bits), and they correlate by COPY at least. Each hash is compared with the WINDOW before it and as
+# many after it in ORDERS sorted lists, each of which begins with other bits. Of a pair with few
+# flips, one of the lists surely has both in a row; with ten or more, the less so the more images.
 FLIPS, COPY = 18, 0.8
 ORDERS, WINDOW = 32, 8
-# Crops resemble the image less. A k-d tree finds the nearest NEIGHBOURS of each, in a time that
+# Crops resemble the image less: a k-d tree finds those of a correlation of CROP, in a time that
 # grows with the square of the number of images. It misses no pair at less than 1 / (1 + SLACK) of
-# the distance (a correlation of 0.92), and few of the others.
-CROP, CROP_FREQUENCIES, NEIGHBOURS, SLACK = 0.7, 6, 50, 1.0
-BLOCK = 1 << 16  # pairs in memory, as vectors
+# that distance (a correlation of 0.92), and few of the others.
+CROP, CROP_FREQUENCIES, SLACK = 0.7, 6, 1.0
+NEIGHBOURS = 50  # of an image, the most alike, are pairs with it
+BLOCK = 1 << 16  # pairs in memory, with their coefficients
 FLATTEST = 1e-6  # a norm
 
 Turn = tuple[bool, bool, bool]  # transposed, then mirrored, then upside down
@@ -35,28 +37,30 @@ def turned(planes: np.ndarray, turn: Turn) -> np.ndarray:
     return planes[..., :: -1 if upside_down else 1, :: -1 if mirrored else 1]
 
 
-def lookalikes(waves: np.ndarray, crops: bool) -> list[tuple[int, int, int]]:
+def lookalikes(coefficients: np.ndarray, crops: bool) -> list[tuple[int, int, int]]:
     """Find pairs of images that may be copies, also if one of them is mirrored or turned by 90°.
 
     Args:
-        waves: of `low_frequencies`, one row per image.
+        coefficients: of `low_frequencies`, one row per image.
         crops: also look for crops of one another, which takes longer.
 
     Returns:
         first, second, turn: rows, and the number in TURNS of the turn of the second that makes it
         most like the first. Each pair is named once, the most alike come first.
     """
-    if len(waves) < 2:
+    if len(coefficients) < 2:
         return []
-    found = _near_crops(waves) if crops else _near_copies(waves)
-    columns = ["first", "second", "turn", "correlation"]
-    pairs = pd.DataFrame(dict(zip(columns, found, strict=True)))
-    pairs = pairs[pairs["first"] != pairs["second"]]
-    pairs = pairs.sort_values("correlation", ascending=False, kind="stable")
+    searches = [_near_copies, _near_crops] if crops else [_near_copies]
+    rows = np.concatenate([search(coefficients) for search in searches], axis=1)
+    places = dict(zip(("first", "second", "turn"), rows[:3].astype(int), strict=True))
+    found = pd.DataFrame(places | {"correlation": rows[3]})
+    found = found[found["first"] != found["second"]]
+    found = found.sort_values("correlation", ascending=False, kind="stable")
     # A turn of the first is the reverse turn of the second.
-    unordered = pd.DataFrame(np.sort(pairs[["first", "second"]], axis=1), pairs.index)
-    best = pairs[~unordered.duplicated()]
-    return [*best[["first", "second", "turn"]].itertuples(index=False, name=None)]
+    unordered = pd.DataFrame(np.sort(found[["first", "second"]], axis=1), found.index)
+    found = found[~unordered.duplicated()]
+    found = found[found.groupby("first").cumcount() < NEIGHBOURS]
+    return [*found[["first", "second", "turn"]].itertuples(index=False, name=None)]
 
 
 def low_frequencies(planes: np.ndarray) -> np.ndarray:
@@ -68,36 +72,33 @@ def low_frequencies(planes: np.ndarray) -> np.ndarray:
     return cosines @ planes.astype(np.float32) @ cosines.T
 
 
-Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def _near_copies(waves: np.ndarray) -> Found:
+def _near_copies(coefficients: np.ndarray) -> np.ndarray:
     """Pairs that are near one another in one of several sorted lists: a time of N log N.
 
-    Source: G. Manku, A. Jain, A. Das Sarma, "Detecting Near-Duplicates for Web Crawling", WWW 2007.
+    Source: M. Charikar, "Similarity Estimation Techniques from Rounding Algorithms", STOC 2002;
+    D. Ravichandran, P. Pantel, E. Hovy, "Randomized Algorithms and NLP", ACL 2005.
+
+    Returns:
+        first, second, turn and correlation of each: (4, n); some twice.
     """
-    count = len(waves)
-    signs = [(_turned_waves(waves, turn) > 0).reshape(count, -1) for turn in TURNS]
+    count, rng = len(coefficients), np.random.default_rng(0)
+    units, steps = _units(coefficients), np.arange(-WINDOW, WINDOW)
+    signs = [(_turned(units, turn) > 0).reshape(count, -1) for turn in TURNS]
     hashes = [_packed(each) for each in signs]
-    steps, rng = np.arange(-WINDOW, WINDOW), np.random.default_rng(0)
     found = []
     for _ in tqdm(range(ORDERS), "lookalikes", unit="list", delay=2):
-        order = rng.permutation(FREQUENCIES**2)
-        keys = [_packed(each[:, order]) for each in signs]
-        by_key = np.argsort(keys[0], kind="stable")
-        for turn, key in enumerate(keys):
-            place = np.searchsorted(keys[0][by_key], key)
+        bits = rng.permutation(FREQUENCIES**2)
+        # Equal hashes lie in another order in each list.
+        shuffled = rng.permutation(count)
+        by_key = shuffled[np.argsort(_packed(signs[0][shuffled][:, bits]), kind="stable")]
+        keys = _packed(signs[0][by_key][:, bits])
+        for turn, own in enumerate(signs):
+            place = np.searchsorted(keys, _packed(own[:, bits]))
             near = by_key[np.clip(place[:, None] + steps, 0, count - 1)]
             flips = np.bitwise_count(hashes[turn][:, None] ^ hashes[0][near])
-            row, column = np.nonzero(flips <= FLIPS)
-            found.append((near[row, column] * count + row) * len(TURNS) + turn)
-    codes = np.sort(np.concatenate(found))
-    # Each once: np.unique takes a hundred times as long.
-    pairs, turns = np.divmod(codes[np.diff(codes, prepend=-1) > 0], len(TURNS))
-    first, second = np.divmod(pairs, count)
-    correlation = _correlations(waves, first, second, turns)
-    alike = correlation >= COPY
-    return first[alike], second[alike], turns[alike], correlation[alike]
+            second, column = np.nonzero(flips <= FLIPS)
+            found.append(_alike(units, near[second, column], second, turn))
+    return np.concatenate(found, axis=1)
 
 
 def _packed(signs: np.ndarray) -> np.ndarray:
@@ -105,47 +106,48 @@ def _packed(signs: np.ndarray) -> np.ndarray:
     return np.packbits(np.ascontiguousarray(signs), axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
-def _correlations(
-    waves: np.ndarray, first: np.ndarray, second: np.ndarray, turns: np.ndarray
-) -> np.ndarray:
-    """How alike each first is to the second, turned."""
-    found = np.zeros(len(first), np.float32)
-    vectors = _vectors(waves)
-    for number, how in enumerate(TURNS):
-        others, rows = _vectors(_turned_waves(waves, how)), np.flatnonzero(turns == number)
-        for start in range(0, len(rows), BLOCK):
-            block = rows[start : start + BLOCK]
-            found[block] = np.einsum("nk,nk->n", vectors[first[block]], others[second[block]])
-    return found
+def _alike(units: np.ndarray, first: np.ndarray, second: np.ndarray, turn: int) -> np.ndarray:
+    """Those of some pairs that correlate by COPY at least: as `_near_copies` returns them."""
+    apart = np.flatnonzero(first != second)
+    found = [np.zeros((4, 0))]
+    for start in range(0, len(apart), BLOCK):
+        rows = apart[start : start + BLOCK]
+        one, other = units[first[rows]], _turned(units[second[rows]], TURNS[turn])
+        correlation = np.einsum("nij,nij->n", one, other)
+        rows, correlation = (each[correlation >= COPY] for each in (rows, correlation))
+        found.append(np.stack([first[rows], second[rows], np.full(len(rows), turn), correlation]))
+    return np.concatenate(found, axis=1)
 
 
-def _near_crops(waves: np.ndarray) -> Found:
-    """The nearest of each image, and of each of its turns."""
-    waves = waves[:, :CROP_FREQUENCIES, :CROP_FREQUENCIES]
-    reach, nearest = math.sqrt(2 - 2 * CROP), min(NEIGHBOURS, len(waves))
+def _near_crops(coefficients: np.ndarray) -> np.ndarray:
+    """The nearest of each image, and of each of its turns: as `_near_copies` returns them."""
+    units = _units(coefficients[:, :CROP_FREQUENCIES, :CROP_FREQUENCIES])
+    vectors, nearest = units.reshape(len(units), -1), min(NEIGHBOURS, len(units))
+    # A distance d of units is a correlation of 1 - d² / 2.
+    reach = math.sqrt(2 - 2 * CROP)
     found = []
     for turn, how in enumerate(TURNS):
-        tree = cKDTree(_vectors(_turned_waves(waves, how)))
+        tree = cKDTree(_turned(units, how).reshape(vectors.shape))
         distance, near = tree.query(
-            _vectors(waves), nearest, eps=SLACK, distance_upper_bound=reach, workers=-1
+            vectors, nearest, eps=SLACK, distance_upper_bound=reach, workers=-1
         )
-        first, rank = np.nonzero(near < len(waves))
+        first, rank = np.nonzero(near < len(units))
         apart, second = distance[first, rank], near[first, rank]
         found.append(np.stack([first, second, np.full(len(first), turn), 1 - apart**2 / 2]))
-    first, second, turns, correlation = np.concatenate(found, axis=1)
-    return first.astype(int), second.astype(int), turns.astype(int), correlation
+    return np.concatenate(found, axis=1)
 
 
-def _turned_waves(waves: np.ndarray, turn: Turn) -> np.ndarray:
+def _turned(coefficients: np.ndarray, turn: Turn) -> np.ndarray:
     """The coefficients of `turned` planes: reversed, a cosine of odd frequency changes its sign."""
     transposed, mirrored, upside_down = turn
-    signs = ((-1.0) ** np.arange(waves.shape[-1])).astype(waves.dtype)
-    waves = waves.swapaxes(1, 2) if transposed else waves
-    waves = waves * signs if mirrored else waves
-    return waves * signs[:, None] if upside_down else waves
+    signs = ((-1.0) ** np.arange(coefficients.shape[-1])).astype(coefficients.dtype)
+    rows = coefficients.swapaxes(1, 2) if transposed else coefficients
+    rows = rows * signs if mirrored else rows
+    return rows * signs[:, None] if upside_down else rows
 
 
-def _vectors(waves: np.ndarray) -> np.ndarray:
-    """Without the mean, and of length 1: a distance d of two is a correlation of 1 - d² / 2."""
-    vectors = waves.reshape(len(waves), -1)[:, 1:]
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), FLATTEST)
+def _units(coefficients: np.ndarray) -> np.ndarray:
+    """The coefficients but the mean, which is 0 here, of length 1."""
+    rest = coefficients.copy()
+    rest[:, 0, 0] = 0
+    return rest / np.maximum(np.linalg.norm(rest, axis=(1, 2), keepdims=True), FLATTEST)

@@ -77,8 +77,8 @@ def _join_of_same_faces(
     rows = np.array(list(boxes), int)
     likeness = _aligned_likeness if how.crops else _likeness
     blocks = (thumbnails[rows[start : start + BLOCK]] for start in range(0, len(rows), BLOCK))
-    waves = np.concatenate([low_frequencies(thumbnails[:0]), *map(low_frequencies, blocks)])
-    pairs = lookalikes(waves, how.crops)
+    parts = [low_frequencies(thumbnails[:0]), *map(low_frequencies, blocks)]
+    pairs = lookalikes(np.concatenate(parts), how.crops)
     for one, two, turn in tqdm(pairs, "near-duplicates", unit="pair", delay=2):
         first, second = rows[one], rows[two]
         if groups.connected(first, second):

@@ -7,7 +7,8 @@ image; confidence (k,), 0 where there is no face; class_id (k,); scores (k, clas
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,19 +109,24 @@ def write(
     Returns:
         The path of each format.
     """
+
+    @cache
+    def whole() -> onnx.ModelProto:
+        return to_onnx(model, quality_power, about)
+
+    contents: dict[str, Callable[[], bytes]] = {
+        "onnx": lambda: halved(whole()).SerializeToString(),
+        "onnx_float32": lambda: whole().SerializeToString(),
+        "litert": lambda: to_litert(model, quality_power),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / FILES[name] for name in formats}
-    data: dict[str, bytes] = {}
-    if "onnx" in paths or "onnx_float32" in paths:
-        whole = to_onnx(model, quality_power, about)
-        each = {"onnx": halved(whole), "onnx_float32": whole}
-        data |= {name: each[name].SerializeToString() for name in each if name in paths}
-    if "litert" in paths:
-        data["litert"] = to_litert(model, quality_power)
-    if "saved_model" in paths:
-        to_saved_model(model, quality_power, paths["saved_model"])
-    for name, content in data.items():
-        with atomic_write(paths[name]) as part:
+    for name, path in paths.items():
+        if name == "saved_model":
+            to_saved_model(model, quality_power, path)
+            continue
+        content = contents[name]()
+        with atomic_write(path) as part:
             part.write_bytes(content)
     return paths
 

@@ -9,7 +9,6 @@ scores of finished trials from their records.
 
 import math
 import shutil
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,8 +67,8 @@ def search(
             dropout; with that of an epoch, of its order of samples.
         inputs: (N, d) features, one row per sample; may be memory-mapped.
         splits: the table of `splits.split`; sample numbers the rows of `inputs`; test is not used.
-        state: folder of finished trials, for a next call with the same arguments and code; all
-            else in it is deleted.
+        state: folder of finished trials and of the states of others, for a next call with the same
+            arguments and code; all else in it is deleted.
 
     Returns:
         The best values, one for each key of `Space`; a summary: val_loss, and trials, epochs and
@@ -161,13 +160,13 @@ def _trainer(given: Given) -> Fit:
         if weights:
             model.set_weights(weights)
         state, watching = _state(given.folder, number), loop.watching(experiment)
-        # That of its end is the trial's record.
+        # No state after the last epoch: the trial's record replaces it.
         trained = checkpoint.Checkpoint(state, watching, at_end=False)
-        loop.go_on(experiment, trained, model, batches, epochs, [log])
+        loop.go_on(experiment, trained, model, batches, epochs, log)
         trained.restore_best()
         best = model.get_weights()
         _free(model)
-        names = ("loss", *METRICS.values())
+        names = ("loss", *METRICS.values(), "seconds")
         return {name: [epoch[name] for epoch in trained.logs] for name in names}, best
 
     return fit
@@ -201,9 +200,9 @@ def _run(given: Given) -> tuple[list[Row], list[Row], float]:
             numbered = [*enumerate(values, len(trials) + 1)]
             records = cluster.map(partial(_record, given), numbered, "", "trial")
             for trial, one, record in zip(chosen, numbered, records, strict=True):
-                trials.append(_trial_row(*one, record["history"]))
-                epochs.extend(_epoch_rows(trials[-1], record["history"]))
-                seconds += record["seconds"]
+                trials.append(_trial_row(*one, record))
+                epochs.extend(_epoch_rows(trials[-1], record))
+                seconds += sum(record["seconds"])
                 oracle.update_trial(trial.trial_id, {"val_loss": trials[-1]["val_loss"]})
                 trial.status = "COMPLETED"
                 oracle.end_trial(trial)
@@ -214,18 +213,17 @@ def _run(given: Given) -> tuple[list[Row], list[Row], float]:
     return trials, epochs, seconds
 
 
-def _record(given: Given, trial: Trial) -> dict[str, Any]:
-    """Return history and seconds of a trial, trained unless its record lies in the folder."""
+def _record(given: Given, trial: Trial) -> History:
+    """Return the history of a trial, trained unless its record lies in the folder."""
     (number, values), folder = trial, given.folder
     file = folder / f"{number}.json"
     if not file.exists():
-        start = time.perf_counter()
         parent = _parent(values)
         weights = _read_weights(_weights_file(folder, parent)) if parent else None
         history, best = _trainer(given)(number, values, weights)
         with atomic_write(_weights_file(folder, number)) as part:
             np.savez(part, *best)
-        write_json({"history": history, "seconds": time.perf_counter() - start}, file)
+        write_json(history, file)
         shutil.rmtree(_state(folder, number), ignore_errors=True)
     return _read(file)
 
@@ -293,7 +291,7 @@ def _read_weights(file: Path) -> Weights:
         raise _UnreadableError(f"{file} cannot be read ({error})") from None
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> History:
     try:
         return read_json(file)
     except ValueError as error:

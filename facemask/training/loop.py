@@ -70,10 +70,9 @@ def fit(
         log.set_model(model)
         # One line an epoch in a log file, a moving bar on a terminal.
         verbose = 1 if sys.stdout.isatty() else 2
-        guard = NanGuard(steps)
-        batches = make_batches(log)
+        batches, guard = make_batches(log), [NanGuard(steps)]
         checkpoint = Checkpoint(state, [*watching(settings), *callbacks])
-        go_on(settings, checkpoint, model, batches, range(settings.epochs), [log, guard], verbose)
+        go_on(settings, checkpoint, model, batches, range(settings.epochs), log, guard, verbose)
         return checkpoint
 
     try:
@@ -95,33 +94,39 @@ def go_on(
     model: keras.Model,
     batches: tuple[tf.data.Dataset, tf.data.Dataset],
     epochs: range,
-    first: Sequence[keras.callbacks.Callback],
+    log: "EpochLog",
+    guard: Sequence[keras.callbacks.Callback] = (),
     verbose: int = 0,
 ) -> None:
-    """Fit a network from the state of a checkpoint on, which then holds its logs and best epoch.
+    """Continue a training from the state of a checkpoint, which then holds its logs and best epoch.
 
     Args:
         settings: schedule.
         checkpoint: of a folder, and of what watches the training.
         model: compiled.
         batches: for training and for validation.
-        epochs: counted from 0, those of before a stop included.
-        first: called before all others.
+        epochs: counted from 0, those before a stop included.
+        log: what the batches know the epoch by.
+        guard: called after every batch.
         verbose: as of Keras.
     """
     train_set, val_set = batches
     rate = keras.callbacks.LearningRateScheduler(partial(_rate, settings))
     # Averaged weights validate; those that train stay as they are.
     averages = [keras.callbacks.SwapEMAWeights()] if model.optimizer.use_ema else []
-    _create_variables(model, val_set)
     reached = epochs.start + len(checkpoint.logs)
+    # A training that was over has no epoch left, and only repeats the past ones.
+    stop = reached if checkpoint.stopped else epochs.stop
+    start = time.perf_counter()
+    if reached < stop:
+        _create_variables(model, val_set)
+    log.prepared = time.perf_counter() - start
     model.fit(
         train_set,
         validation_data=val_set,
         initial_epoch=reached,
-        # A training that was over has no epoch left, and only repeats the past ones.
-        epochs=reached if checkpoint.stopped else epochs.stop,
-        callbacks=[*first, rate, *averages, *checkpoint.callbacks, checkpoint],
+        epochs=stop,
+        callbacks=[log, rate, *guard, *averages, *checkpoint.callbacks, checkpoint],
         shuffle=False,  # the batches are shuffled already
         verbose=verbose,
     )
@@ -253,10 +258,11 @@ def watching(settings: Training) -> list[keras.callbacks.Callback]:
 class EpochLog(keras.callbacks.Callback):
     """Know the epoch, and add its learning rate and seconds to the logs.
 
-    It stands first: Keras hands one and the same dict to all callbacks in turn.
+    It stands first: Keras hands one and the same dict to all callbacks in turn. The first epoch's
+    seconds hold those that preparing it took.
     """
 
-    epoch = 0
+    epoch, prepared = 0, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Note epoch and time."""
@@ -265,7 +271,8 @@ class EpochLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Add learning_rate and seconds."""
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-        logs["seconds"] = time.perf_counter() - self.start
+        logs["seconds"] = self.prepared + time.perf_counter() - self.start
+        self.prepared = 0.0
 
 
 class NotFiniteError(InputError):
