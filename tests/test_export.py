@@ -84,6 +84,11 @@ def test_weights_in_half_precision_take_half_the_place_and_hardly_differ(model, 
     assert found["score"] < 0.05
 
 
+def test_the_same_detector_makes_the_same_bytes(model, files, tmp_path):
+    again = export.write(model, POWER, ABOUT, ("onnx", "onnx_float32"), tmp_path)
+    assert all(path.read_bytes() == files[name].read_bytes() for name, path in again.items())
+
+
 def test_boxes_lie_in_the_image_and_confidence_is_that_of_the_class(files):
     for image in images(SHAPES + LARGE):
         boxes, scores = runtime.load(files["onnx"]).run(image, 96)

@@ -7,7 +7,7 @@ image; confidence (k,), 0 where there is no face; class_id (k,); scores (k, clas
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,55 @@ def _network(decoded: keras.Model) -> onnx.ModelProto:
     converted.ir_version = IR_VERSION
     # A domain that no node is of would not be that of the other graphs.
     del converted.opset_import[1:]
+    converted.graph.CopyFrom(_numbered(converted.graph))
     return compose.add_prefix(converted, "network/")
+
+
+def _numbered(graph: onnx.GraphProto) -> onnx.GraphProto:
+    """The same graph, its nodes and weights ordered and named by where its outputs need them.
+
+    tf2onnx orders and names them anew in each run: without this, one network had many files.
+    """
+    weights = {weight.name: weight for weight in graph.initializer}
+    ends = [*graph.input, *graph.output]
+    for side in (side for end in ends for side in end.type.tensor_type.shape.dim):
+        if side.HasField("dim_param"):
+            side.Clear()
+    names = {"": ""} | {each.name: each.name for each in ends}
+    nodes = []
+    for number, node in enumerate(_in_order(graph)):
+        for name in node.input:
+            if name in weights:
+                names.setdefault(name, f"weight_{len(names)}")
+        for place, name in enumerate(node.output):
+            names.setdefault(name, f"{node.op_type}_{number}_{place}")
+        renamed = onnx.NodeProto()
+        renamed.CopyFrom(node)
+        renamed.name = f"{node.op_type}_{number}"
+        renamed.input[:] = [names[name] for name in node.input]
+        renamed.output[:] = [names[name] for name in node.output]
+        nodes.append(renamed)
+    used = [
+        numpy_helper.from_array(numpy_helper.to_array(weights[name]), names[name])
+        for name in names
+        if name in weights
+    ]
+    return onnx.helper.make_graph(nodes, "network", graph.input, graph.output, used)
+
+
+def _in_order(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Nodes that the outputs need, each after those that it needs itself, depth first."""
+    makers = {name: node for node in graph.node for name in node.output}
+    waiting, done = [each.name for each in reversed(graph.output)], set()
+    while waiting:
+        node = makers.get(waiting[-1])
+        inputs = node.input if node else ()
+        needed = [name for name in inputs if name in makers and name not in done]
+        if needed:
+            waiting.append(needed[0])
+        elif waiting.pop() not in done and node:
+            done.update(node.output)
+            yield node
 
 
 def halved(whole: onnx.ModelProto) -> onnx.ModelProto:
