@@ -131,7 +131,8 @@ def _units(
         for name in images
         if _key(name) in stems and (_key(name), _suffix(name)) not in annotated
     }
-    units += [Unit((name,), ()) for name in images if name not in taken | lost]
+    owned = taken | lost
+    units += [Unit((name,), ()) for name in images if name not in owned]
     what = "images are not read: another one of the same name is the annotated one"
     repeated = {*annotations} - {name for unit in units for name in unit.annotations}
     return units, [*_by_folder(lost - taken, what), *_by_folder(repeated, SAME)]
