@@ -38,6 +38,7 @@ def page(source: str, results: Mapping[str, Any]) -> str:
     shown = meta.find_undeclared_variables(environment.parse(source))
     used = [results[name] for name in sorted(shown & results.keys())]
     tools: dict[str, Any] = {"table": table, "kinds": kinds, "a_million": a_million}
+    tools["table_gigabytes"] = table_gigabytes
     tools |= {"machines": dict.fromkeys(map(machine, used))}
     return environment.from_string(source).render({**results, **tools}) + "\n"
 
@@ -72,6 +73,14 @@ def kinds(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def table_gigabytes(cluster: Mapping[str, Any], growth: Mapping[str, Any]) -> float:
+    """Say what tables of a million images take in the stage that holds most."""
+    first, *_, largest = (each for each in growth["headers"] if each.endswith("x, MB"))
+    one, all_of_them = (int(header.partition("x")[0]) for header in (first, largest))
+    grown = max(row[largest] - row[first] for row in growth["rows"] if row[largest])
+    return grown / 1000 / (cluster["images"] * (all_of_them - one)) * 1e6
+
+
 def a_million(cluster: Mapping[str, Any], growth: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Say what a million images would take on that machine, by what those measured took."""
     times = 1e6 / cluster["images"]
@@ -90,15 +99,16 @@ def a_million(cluster: Mapping[str, Any], growth: Mapping[str, Any]) -> list[dic
         }
         for row, megabytes in zip(cluster["rows"], written, strict=True)
     ]
-    *_, before, largest = (header for header in growth["headers"] if header.endswith("x, s"))
+    first, *_, before, largest = (each for each in growth["headers"] if each.endswith("x, s"))
     images, fewer = (cluster["images"] * int(each.partition("x")[0]) for each in (largest, before))
-    seconds = {row["stage"]: row[largest] for row in growth["rows"]}
-    steps = {stage: seconds[stage] for stage in ("parse", "crop", "split")}
-    inside = sum(took for stage, took in seconds.items() if not stage.startswith("dvc"))
-    steps["DVC itself"] = seconds["dvc repro"] - inside
-    # The search for near-duplicates is a part of split, which grows faster than linearly.
-    (took,) = (row[before] for row in growth["rows"] if row["stage"] == "split")
-    powers = {"split": math.log(seconds["split"] / took) / math.log(images / fewer)}
+    of = {row["stage"]: row for row in growth["rows"]}
+    steps = {stage: of[stage][largest] for stage in ("parse", "crop", "split")}
+    inside = sum(row[largest] for stage, row in of.items() if not stage.startswith("dvc"))
+    steps["DVC itself"] = of["dvc repro"][largest] - inside
+    # Split, with its search for near-duplicates, is taken to grow on as it did in the last step,
+    # but for the start, which it takes for a few images as well.
+    much, less = (of["split"][header] - of["split"][first] for header in (largest, before))
+    powers = {"split": math.log(much / less) / math.log(images / fewer)}
     more = {step: (1e6 / images) ** powers.get(step, 1) for step in steps}
     rows[1:1] = [
         {"step": step, "a second": images / took, "hours": more[step] * took / 3600, "GB": ""}
