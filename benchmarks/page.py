@@ -37,9 +37,13 @@ def page(source: str, results: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701 - Markdown
     shown = meta.find_undeclared_variables(environment.parse(source))
     used = [results[name] for name in sorted(shown & results.keys())]
-    tools: dict[str, Any] = {"table": table, "kinds": kinds, "a_million": a_million}
-    tools["table_gigabytes"] = table_gigabytes
-    tools |= {"machines": dict.fromkeys(map(machine, used))}
+    tools: dict[str, Any] = {
+        "table": table,
+        "kinds": kinds,
+        "a_million": a_million,
+        "stage_gigabytes": stage_gigabytes,
+        "machines": dict.fromkeys(map(machine, used)),
+    }
     return environment.from_string(source).render({**results, **tools}) + "\n"
 
 
@@ -73,8 +77,8 @@ def kinds(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def table_gigabytes(cluster: Mapping[str, Any], growth: Mapping[str, Any]) -> float:
-    """Say what tables of a million images take in the stage that holds most."""
+def stage_gigabytes(cluster: Mapping[str, Any], growth: Mapping[str, Any]) -> float:
+    """Say what more a million images take in the memory of the stage that holds most."""
     first, *_, largest = (each for each in growth["headers"] if each.endswith("x, MB"))
     one, all_of_them = (int(header.partition("x")[0]) for header in (first, largest))
     grown = max(row[largest] - row[first] for row in growth["rows"] if row[largest])
@@ -105,14 +109,16 @@ def a_million(cluster: Mapping[str, Any], growth: Mapping[str, Any]) -> list[dic
     steps = {stage: of[stage][largest] for stage in ("parse", "crop", "split")}
     inside = sum(row[largest] for stage, row in of.items() if not stage.startswith("dvc"))
     steps["DVC itself"] = of["dvc repro"][largest] - inside
-    # Split, with its search for near-duplicates, is taken to grow on as it did in the last step,
-    # but for the start, which it takes for a few images as well.
-    much, less = (of["split"][header] - of["split"][first] for header in (largest, before))
-    powers = {"split": math.log(much / less) / math.log(images / fewer)}
-    more = {step: (1e6 / images) ** powers.get(step, 1) for step in steps}
+    took = {step: seconds * 1e6 / images for step, seconds in steps.items()}
+    # Split, with its search for near-duplicates, grows on as it did in the last step; the time of
+    # the smallest run counts as its start.
+    start = of["split"][first]
+    much, less = (of["split"][header] - start for header in (largest, before))
+    power = math.log(much / less) / math.log(images / fewer)
+    took["split"] = start + much * (1e6 / images) ** power
     rows[1:1] = [
-        {"step": step, "a second": images / took, "hours": more[step] * took / 3600, "GB": ""}
-        for step, took in steps.items()
+        {"step": step, "a second": 1e6 / seconds, "hours": seconds / 3600, "GB": ""}
+        for step, seconds in took.items()
     ]
     last = {"step": f"training of the detector, {detector['epochs']} epochs", "a second": rate}
     return [*rows, last | {"hours": 1e6 * detector["epochs"] / rate / 3600, "GB": ""}]

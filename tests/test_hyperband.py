@@ -305,7 +305,7 @@ def test_a_trial_that_was_stopped_goes_on_from_its_last_epoch(
 ) -> None:
     """Each epoch leaves a state here. The search stops before the last epoch of a trial.
 
-    The fourth trial continues another one, of whose epochs it counts on; the fifth is new.
+    The fourth trial continues another one and counts epochs from its end; the fifth is new.
     """
     _, found, _, *tables = undisturbed
     monkeypatch.setattr(checkpoint, "SECONDS", 0)

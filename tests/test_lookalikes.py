@@ -1,5 +1,7 @@
 """Images that look alike from afar: all pairs of random ones, and a camera that does not move."""
 
+from collections import Counter
+
 import cv2
 import numpy as np
 import pytest
@@ -91,18 +93,21 @@ def frames(moments, room, noise):
     return planes.clip(0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("room", [1, 10, 15])
+@pytest.mark.parametrize("room", [0, 10, 50])
 def test_copies_among_many_lookalikes_are_found(room):
-    """The more of a room, the more images have one hash: more than 30 here."""
-    found = lookalikes(low_frequencies(frames(99, room, 0.2)), crops=False)
+    """The more of a room, the more alike are all images."""
+    found = lookalikes(low_frequencies(frames(500, room, 0.1)), crops=False)
     pairs = {frozenset(pair[:2]) for pair in found}
-    assert {frozenset((number, number + 1)) for number in range(0, 198, 2)} <= pairs
+    assert {frozenset((number, number + 1)) for number in range(0, 1000, 2)} <= pairs
 
 
-def test_an_image_has_no_more_pairs_than_neighbours():
-    found = lookalikes(low_frequencies(frames(99, 100, 0.2)), crops=False)
-    first = [pair[0] for pair in found]
-    assert max(map(first.count, first)) == NEIGHBOURS
+def test_no_image_is_compared_with_more_than_its_neighbours():
+    """A still: all images have one hash."""
+    planes = np.repeat(frames(1, 1, 0)[:1], 200, axis=0)
+    found = lookalikes(low_frequencies(planes), crops=False)
+    counts = Counter(first for first, *_ in found)
+    assert max(counts.values()) <= NEIGHBOURS
+    assert len(found) > 5 * len(planes)
 
 
 @pytest.mark.parametrize("crops", [False, True])

@@ -12,17 +12,18 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 FREQUENCIES = 8  # along each side: coefficients of a discrete cosine transform (DCT)
-# In a copy of the whole image, at most FLIPS of the coefficients differ in sign (a hash of 64
-# bits), and they correlate by COPY at least. Each hash is compared with the WINDOW before it and as
-# many after it in ORDERS sorted lists, each of which begins with other bits. Of a pair with few
-# flips, one of the lists surely has both in a row; with ten or more, the less so the more images.
+# A hash of an image has a bit for each coefficient: whether it is above the median of all images.
+# In a copy of the whole image at most FLIPS of the 64 bits differ, and coefficients correlate by
+# COPY at least. Hashes are sorted in ORDERS ways, each by its own order of bits, and compared with
+# the WINDOW before and after their place. A copy with few flips is found nearly always, one with
+# ten or more the less often the more images there are.
 FLIPS, COPY = 18, 0.8
 ORDERS, WINDOW = 32, 8
 # Crops resemble the image less: a k-d tree finds those of a correlation of CROP, in a time that
-# grows with the square of the number of images. It misses no pair at less than 1 / (1 + SLACK) of
-# that distance (a correlation of 0.92), and few of the others.
+# grows with the square of the number of images. Of the NEIGHBOURS nearest it misses none at less
+# than 1 / (1 + SLACK) of that distance (a correlation of 0.92), and few of the others.
 CROP, CROP_FREQUENCIES, SLACK = 0.7, 6, 1.0
-NEIGHBOURS = 50  # of an image, the most alike, are pairs with it
+NEIGHBOURS = 50  # that an image is compared with more closely: those most like it
 BLOCK = 1 << 16  # pairs in memory, with their coefficients
 FLATTEST = 1e-6  # a norm
 
@@ -46,7 +47,8 @@ def lookalikes(coefficients: np.ndarray, crops: bool) -> list[tuple[int, int, in
 
     Returns:
         first, second, turn: rows, and the number in TURNS of the turn of the second that makes it
-        most like the first. Each pair is named once, the most alike come first.
+        most like the first. Each pair is named once, the most alike come first. Crops are compared
+        by fewer frequencies than copies.
     """
     if len(coefficients) < 2:
         return []
@@ -56,10 +58,11 @@ def lookalikes(coefficients: np.ndarray, crops: bool) -> list[tuple[int, int, in
     found = pd.DataFrame(places | {"correlation": rows[3]})
     found = found[found["first"] != found["second"]]
     found = found.sort_values("correlation", ascending=False, kind="stable")
+    found = found.drop_duplicates(["first", "second"])
+    found = found[found.groupby("first").cumcount() < NEIGHBOURS]
     # A turn of the first is the reverse turn of the second.
     unordered = pd.DataFrame(np.sort(found[["first", "second"]], axis=1), found.index)
     found = found[~unordered.duplicated()]
-    found = found[found.groupby("first").cumcount() < NEIGHBOURS]
     return [*found[["first", "second", "turn"]].itertuples(index=False, name=None)]
 
 
@@ -83,16 +86,17 @@ def _near_copies(coefficients: np.ndarray) -> np.ndarray:
     """
     count, rng = len(coefficients), np.random.default_rng(0)
     units, steps = _units(coefficients), np.arange(-WINDOW, WINDOW)
-    signs = [(_turned(units, turn) > 0).reshape(count, -1) for turn in TURNS]
-    hashes = [_packed(each) for each in signs]
+    middle = np.median(units, axis=0)
+    above = [(_turned(units, turn) > middle).reshape(count, -1) for turn in TURNS]
+    hashes = [_packed(each) for each in above]
     found = []
     for _ in tqdm(range(ORDERS), "lookalikes", unit="list", delay=2):
         bits = rng.permutation(FREQUENCIES**2)
         # Equal hashes lie in another order in each list.
         shuffled = rng.permutation(count)
-        by_key = shuffled[np.argsort(_packed(signs[0][shuffled][:, bits]), kind="stable")]
-        keys = _packed(signs[0][by_key][:, bits])
-        for turn, own in enumerate(signs):
+        by_key = shuffled[np.argsort(_packed(above[0][shuffled][:, bits]), kind="stable")]
+        keys = _packed(above[0][by_key][:, bits])
+        for turn, own in enumerate(above):
             place = np.searchsorted(keys, _packed(own[:, bits]))
             near = by_key[np.clip(place[:, None] + steps, 0, count - 1)]
             flips = np.bitwise_count(hashes[turn][:, None] ^ hashes[0][near])
@@ -101,9 +105,9 @@ def _near_copies(coefficients: np.ndarray) -> np.ndarray:
     return np.concatenate(found, axis=1)
 
 
-def _packed(signs: np.ndarray) -> np.ndarray:
-    """Signs (N, 64) as the bits of one number each, the first the highest."""
-    return np.packbits(np.ascontiguousarray(signs), axis=1).view(">u8")[:, 0].astype(np.uint64)
+def _packed(bits: np.ndarray) -> np.ndarray:
+    """Bits (N, 64) as one number each, the first the highest."""
+    return np.packbits(np.ascontiguousarray(bits), axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
 def _alike(units: np.ndarray, first: np.ndarray, second: np.ndarray, turn: int) -> np.ndarray:

@@ -181,6 +181,7 @@ def _numbered(graph: onnx.GraphProto) -> onnx.GraphProto:
     """
     weights = {weight.name: weight for weight in graph.initializer}
     ends = [*graph.input, *graph.output]
+    # It names sides that it does not know anew, too.
     for side in (side for end in ends for side in end.type.tensor_type.shape.dim):
         if side.HasField("dim_param"):
             side.Clear()
@@ -208,7 +209,7 @@ def _numbered(graph: onnx.GraphProto) -> onnx.GraphProto:
 
 def _in_order(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """Nodes that the outputs need, each after those that it needs itself, depth first."""
-    makers = {name: node for node in graph.node for name in node.output}
+    makers = {name: node for node in graph.node for name in node.output if name}
     waiting, done = [each.name for each in reversed(graph.output)], set()
     while waiting:
         node = makers.get(waiting[-1])

@@ -20,7 +20,7 @@ from facemask.config.data import Section
 from facemask.io import atomic_write
 from facemask.shards import Crops, Inputs, files
 
-SECONDS = 30  # between two states, at least; the last epoch's is always written
+SECONDS = 30  # between two states, at least, but for that of the last epoch
 # What decides the result of a training, relative to the library.
 CODE = ("columns.py", "resolve.py", "config/*.py", "data/*.py", "models/*.py", "training/*.py")
 
@@ -101,7 +101,7 @@ class Checkpoint(Callback):
         self.stopped = self.model.stop_training
         is_last = self.stopped or epoch + 1 == self.params["epochs"]
         improved = loss < min(filter(np.isfinite, before), default=np.inf)
-        due = (self.at_end and is_last) or time.monotonic() - self.written >= SECONDS
+        due = self.at_end if is_last else time.monotonic() - self.written >= SECONDS
         if improved or due:
             # Copies: TensorFlow may hand out the memory of the variables themselves.
             self.last = [np.array(variable.numpy()) for variable in self._variables()]

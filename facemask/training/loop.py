@@ -107,7 +107,7 @@ def go_on(
         batches: for training and for validation.
         epochs: counted from 0, those before a stop included.
         log: what the batches know the epoch by.
-        guard: called after every batch.
+        guard: called after every step, or every few of them.
         verbose: as of Keras.
     """
     train_set, val_set = batches
@@ -258,8 +258,8 @@ def watching(settings: Training) -> list[keras.callbacks.Callback]:
 class EpochLog(keras.callbacks.Callback):
     """Know the epoch, and add its learning rate and seconds to the logs.
 
-    It stands first: Keras hands one and the same dict to all callbacks in turn. The first epoch's
-    seconds hold those that preparing it took.
+    It stands first: Keras hands one and the same dict to all callbacks in turn. The seconds of
+    the first epoch hold those that preparing it took.
     """
 
     epoch, prepared = 0, 0.0
