@@ -3,6 +3,8 @@
 from stages.keras_import import keras  # noqa: F401 - before what imports Keras
 
 # isort: split
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -25,6 +27,10 @@ COMPARED = 100  # test images
 
 def write_exports(name: str) -> None:
     """Write models/exported/<name>: files, and README.md, the model card; how near they are."""
+    # tf2onnx reports sides of unknown length as errors; parity shows that they are none. TensorFlow
+    # advises another reader of LiteRT files.
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
     config, target = params.read(), EXPORTED / name
     formats, split = cast(Export, config.export).formats, cast(Images, config.images).split
     model, settings = load_model(MODELS / name)
