@@ -12,18 +12,19 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 FREQUENCIES = 8  # along each side: coefficients of a discrete cosine transform (DCT)
-# A hash of an image has a bit for each coefficient: whether it is above the median of all images.
-# In a copy of the whole image at most FLIPS of the 64 bits differ, and coefficients correlate by
-# COPY at least. Hashes are sorted in ORDERS ways, each by its own order of bits, and compared with
-# the WINDOW before and after their place. A copy with few flips is found nearly always, one with
-# ten or more the less often the more images there are.
+# A hash of an image has a bit for each coefficient: whether it is positive, and in another hash
+# whether it is above the median of all images, which differ in little before one camera. In a copy
+# of the whole image at most FLIPS of the 64 bits differ, and coefficients correlate by COPY at
+# least. Hashes are sorted in ORDERS ways, each by its own order of bits, and compared with the
+# WINDOW before and after their place. A copy with few flips is found nearly always, one with ten or
+# more the less often the more images there are.
 FLIPS, COPY = 18, 0.8
-ORDERS, WINDOW = 32, 8
+ORDERS, WINDOW = 16, 8
 # Crops resemble the image less: a k-d tree finds those of a correlation of CROP, in a time that
 # grows with the square of the number of images. Of the NEIGHBOURS nearest it misses none at less
 # than 1 / (1 + SLACK) of that distance (a correlation of 0.92), and few of the others.
 CROP, CROP_FREQUENCIES, SLACK = 0.7, 6, 1.0
-NEIGHBOURS = 50  # that an image is compared with more closely: those most like it
+NEIGHBOURS = 50  # of each image, those most like it, are pairs with it
 BLOCK = 1 << 16  # pairs in memory, with their coefficients
 FLATTEST = 1e-6  # a norm
 
@@ -58,11 +59,12 @@ def lookalikes(coefficients: np.ndarray, crops: bool) -> list[tuple[int, int, in
     found = pd.DataFrame(places | {"correlation": rows[3]})
     found = found[found["first"] != found["second"]]
     found = found.sort_values("correlation", ascending=False, kind="stable")
-    found = found.drop_duplicates(["first", "second"])
-    found = found[found.groupby("first").cumcount() < NEIGHBOURS]
     # A turn of the first is the reverse turn of the second.
     unordered = pd.DataFrame(np.sort(found[["first", "second"]], axis=1), found.index)
-    found = found[~unordered.duplicated()]
+    found = found[~unordered.duplicated()].reset_index(drop=True)
+    images = pd.concat([found["first"], found["second"]]).sort_index(kind="stable")
+    near = images.groupby(images).cumcount() < NEIGHBOURS
+    found = found[near.groupby(level=0).any()]
     return [*found[["first", "second", "turn"]].itertuples(index=False, name=None)]
 
 
@@ -84,9 +86,14 @@ def _near_copies(coefficients: np.ndarray) -> np.ndarray:
     Returns:
         first, second, turn and correlation of each: (4, n); some twice.
     """
-    count, rng = len(coefficients), np.random.default_rng(0)
-    units, steps = _units(coefficients), np.arange(-WINDOW, WINDOW)
-    middle = np.median(units, axis=0)
+    units, rng = _units(coefficients), np.random.default_rng(0)
+    middles = np.zeros(units.shape[1:], units.dtype), np.median(units, axis=0)
+    return np.concatenate([_near_hashes(units, middle, rng) for middle in middles], axis=1)
+
+
+def _near_hashes(units: np.ndarray, middle: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As `_near_copies`: pairs whose hashes, bits above a middle, are near one another."""
+    count, steps = len(units), np.arange(-WINDOW, WINDOW)
     above = [(_turned(units, turn) > middle).reshape(count, -1) for turn in TURNS]
     hashes = [_packed(each) for each in above]
     found = []
