@@ -87,14 +87,14 @@ def _near_copies(coefficients: np.ndarray) -> np.ndarray:
         first, second, turn and correlation of each: (4, n); some twice.
     """
     units, rng = _units(coefficients), np.random.default_rng(0)
-    middles = np.zeros(units.shape[1:], units.dtype), np.median(units, axis=0)
-    return np.concatenate([_near_hashes(units, middle, rng) for middle in middles], axis=1)
+    thresholds = np.zeros(units.shape[1:], units.dtype), np.median(units, axis=0)
+    return np.concatenate([_near_hashes(units, threshold, rng) for threshold in thresholds], axis=1)
 
 
-def _near_hashes(units: np.ndarray, middle: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """As `_near_copies`: pairs whose hashes, bits above a middle, are near one another."""
+def _near_hashes(units: np.ndarray, threshold: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As `_near_copies`: pairs whose hashes, bits above a threshold, are near one another."""
     count, steps = len(units), np.arange(-WINDOW, WINDOW)
-    above = [(_turned(units, turn) > middle).reshape(count, -1) for turn in TURNS]
+    above = [(_turned(units, turn) > threshold).reshape(count, -1) for turn in TURNS]
     hashes = [_packed(each) for each in above]
     found = []
     for _ in tqdm(range(ORDERS), "lookalikes", unit="list", delay=2):
