@@ -2,7 +2,7 @@
 
 python -m benchmarks.growth IMAGES [FACTOR…]: a dataset's folder (images/, annotations/). Each
 further image is one of it under a part of another one, which counts 70 %: faces lie where they lay,
-and it is no near-duplicate. A quarter of an hour on two processors, 25 GB of temporary files.
+and it is no near-duplicate. A quarter of an hour on two processors, tens of GB of temporary files.
 """
 
 import shutil
